@@ -1,0 +1,144 @@
+"""The truth: a folder for each trial, `<root>/<kind>/<key>/`, in which `DONE` is written last.
+
+    spec.json       resolved, each parent replaced by {kind, key}
+    checkpoint/     what training needs to go on (removed when done)
+    weights/        what children need
+    scores.parquet  per-image scores;  curves.parquet  learning curves;  images/  restored images
+    record.json     status, digests, numbers, seconds, device, versions, history of attempts
+    DONE            the status, written last: a folder without it is unfinished, whatever else it holds
+
+A trial that failed has `attempts.jsonl` and no DONE. Whoever works on a trial holds an flock on `lock`; the kernel
+releases it when the process dies, so there is no stale lock to remove.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from orchestrator.identity import digest, key, spec_json
+from orchestrator.spec import KINDS, Trial, parents
+
+FINISHED = ("done", "diverged")
+
+
+class Store:
+    """A folder of trials on a POSIX file system. Every read works while others write."""
+
+    def __init__(self, root: str | Path) -> None:
+        self.root = Path(root)
+
+    def folder(self, kind: str, key: str) -> Path:
+        """Where the trial is or would be."""
+        return self.root / kind / key
+
+    def status(self, kind: str, key: str) -> str | None:
+        """"done" or "diverged" (both finished), "failed", or None when nothing is there or it is unfinished."""
+        folder = self.folder(kind, key)
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            return (folder / "DONE").read_text().strip()
+        return "failed" if (folder / "FAILED").exists() else None
+
+    def index(self) -> dict[tuple[str, str], str]:
+        """(kind, key) -> status for all that is finished or failed, in one walk of the folders."""
+        found = {}
+        for kind in KINDS:
+            with contextlib.suppress(FileNotFoundError), os.scandir(self.root / kind) as entries:
+                for entry in entries:
+                    if status := self.status(kind, entry.name):
+                        found[kind, entry.name] = status
+        return found
+
+    def record(self, kind: str, key: str) -> dict[str, Any]:
+        """`record.json`, parsed. FileNotFoundError when the trial has none."""
+        return dict(json.loads((self.folder(kind, key) / "record.json").read_text()))
+
+    def prepare(self, spec: Trial) -> Path:
+        """Makes the trial's folder with its `spec.json` and returns it. OSError when the store cannot be written."""
+        folder = self.folder(spec.KIND, key(spec))
+        folder.mkdir(parents=True, exist_ok=True)
+        if not (folder / "spec.json").exists():
+            write_atomic(folder / "spec.json", spec_json(spec))
+        (folder / "FAILED").unlink(missing_ok=True)
+        return folder
+
+    def check_writable(self) -> None:
+        """OSError when the store cannot be written to."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        probe = self.root / f".probe-{os.getpid()}"
+        write_atomic(probe, "x")
+        probe.unlink()
+
+    def finish(self, kind: str, key: str, record: dict[str, Any]) -> None:
+        """Completes a trial: digests of its files into `record.json`, then DONE; its checkpoint is removed."""
+        folder = self.folder(kind, key)
+        shutil.rmtree(folder / "checkpoint", ignore_errors=True)
+        record["attempts"] = attempts(folder)
+        record["files"] = {path: sha256(folder / path) for path in data_files(folder)}
+        write_atomic(folder / "record.json", json.dumps(record, indent=1) + "\n")
+        write_atomic(folder / "DONE", record["status"] + "\n")
+
+    def fail(self, kind: str, key: str, reason: str) -> None:
+        """Marks a trial failed. Its attempts with their tracebacks stand in `attempts.jsonl`; the next sweep retries."""
+        write_atomic(self.folder(kind, key) / "FAILED", reason + "\n")
+
+    @contextlib.contextmanager
+    def claim(self, kind: str, key: str) -> Iterator[Path]:
+        """Holds the trial's folder for this process. BlockingIOError when another live process holds it."""
+        folder = self.folder(kind, key)
+        with open(folder / "lock", "a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield folder
+
+
+def identity_record(spec: Trial) -> dict[str, Any]:
+    """The part of a record that follows from the spec alone: kind, key, whole digest, parents by role."""
+    by_role = {role: {"kind": parent.KIND, "key": key(parent)} for role, parent in parents(spec)}
+    return {"kind": spec.KIND, "key": key(spec), "digest": digest(spec), "parents": by_role}
+
+
+def note_attempt(folder: Path, **what: Any) -> None:
+    """Appends one line to the trial's history of attempts."""
+    with open(folder / "attempts.jsonl", "a") as file:
+        file.write(json.dumps({"time": round(time.time(), 3), **what}) + "\n")
+
+
+def attempts(folder: Path) -> list[dict[str, Any]]:
+    """The history of attempts, oldest first."""
+    with contextlib.suppress(FileNotFoundError):
+        return [json.loads(line) for line in (folder / "attempts.jsonl").read_text().splitlines()]
+    return []
+
+
+def data_files(folder: Path) -> list[str]:
+    """Relative paths of a trial's results: everything but the store's own bookkeeping."""
+    own = {"spec.json", "record.json", "DONE", "FAILED", "lock", "attempts.jsonl"}
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return sorted(str(p.relative_to(folder)) for p in files if p.name not in own and not p.name.startswith("."))
+
+
+def sha256(path: Path) -> str:
+    """Hex digest of a file's bytes."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_atomic(path: Path, text: str) -> None:
+    """Writes a text file so that a reader, or a machine that loses power, finds either all of it or none."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with open(temporary, "w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

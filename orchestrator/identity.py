@@ -58,7 +58,9 @@ def _canonical(value: Any, where: str, parent_digits: int) -> str:
         raise ValueError(f"{where}: {value} has no canonical form; a setting must be a finite number")
     if value is None or type(value) in (bool, int, float, str):
         return json.dumps(value)
-    raise TypeError(f"{where}: {type(value).__name__} has no canonical form; use int, float, str, bool, None or a tuple")
+    raise TypeError(
+        f"{where}: {type(value).__name__} has no canonical form; use int, float, str, bool, None or a tuple"
+    )
 
 
 def _part(value: Model, parent_digits: int) -> str:

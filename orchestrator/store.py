@@ -39,7 +39,7 @@ class Store:
         return self.root / kind / key
 
     def status(self, kind: str, key: str) -> str | None:
-        """"done" or "diverged" (both finished), "failed", or None when nothing is there or it is unfinished."""
+        """ "done" or "diverged" (both finished), "failed", or None when nothing is there or it is unfinished."""
         folder = self.folder(kind, key)
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
             return (folder / "DONE").read_text().strip()

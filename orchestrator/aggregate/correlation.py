@@ -1,0 +1,88 @@
+"""Agreement of predictions with labels: SRCC, KRCC, PLCC raw and after a logistic fit, and SRCC of many resamples at once.
+
+Undefined values (a constant input, fewer than two points) are NaN and never an exception or a warning.
+"""
+
+import numpy as np
+import numpy.typing as npt
+from scipy.optimize import least_squares
+from scipy.special import expit
+from scipy.stats import kendalltau, rankdata
+
+Array = npt.NDArray[np.float64]
+EVALUATIONS = 2_000
+"""Evaluations of the logistic after which a fit counts as not converged."""
+
+
+def plcc(prediction: Array, label: Array) -> float:
+    """Pearson's linear correlation coefficient of two vectors (N,), in [-1, 1]."""
+    return float(weighted_pearson(prediction, label, np.ones_like(prediction, dtype=float)))
+
+
+def srcc(prediction: Array, label: Array) -> float:
+    """Spearman's rank correlation of two vectors (N,): Pearson on ranks, ties averaged."""
+    return plcc(rankdata(prediction), rankdata(label))
+
+
+def krcc(prediction: Array, label: Array) -> float:
+    """Kendall's tau-b of two vectors (N,), which corrects for ties."""
+    if _constant(prediction) or _constant(label):
+        return float("nan")
+    return float(kendalltau(prediction, label).statistic)
+
+
+def logistic(x: Array, high: float, low: float, centre: float, width: float) -> Array:
+    """The four-parameter logistic of VQEG's FR-TV phase I report (2000): rises from `low` to `high` around `centre`."""
+    return low + (high - low) * expit((x - centre) / (abs(width) + 1e-12))
+
+
+def plcc_fitted(prediction: Array, label: Array) -> tuple[float, bool]:
+    """(PLCC of the labels with the fitted logistic of the predictions, whether the fit converged).
+
+    Starts where pyiqa and BasicIQA do: the labels' extremes, the mean of the predictions, a quarter of their deviation.
+    A fit that does not converge within `EVALUATIONS`, or ends constant, gives (NaN, False).
+    """
+    if len(prediction) < 5 or _constant(prediction) or _constant(label):
+        return float("nan"), False
+    x = (prediction - prediction.mean()) / prediction.std()  # the fit then does not depend on the metric's unit
+    start = [label.max(), label.min(), 0.0, 0.25]
+    fit = least_squares(lambda beta: logistic(x, *beta) - label, start, method="lm", max_nfev=EVALUATIONS)
+    value = plcc(logistic(x, *fit.x), label)
+    return (value, True) if fit.success and np.isfinite(value) else (float("nan"), False)
+
+
+def srcc_resampled(prediction: Array, label: Array, counts: Array) -> Array:
+    """SRCC of R resamples of N points: `counts` (R, N) says how often each point was drawn; returns (R,).
+
+    Equal to `srcc(np.repeat(prediction, counts[r]), np.repeat(label, counts[r]))`, without sorting again.
+    """
+    if np.isnan(prediction).any():
+        return np.full(len(counts), np.nan)
+    return weighted_pearson(weighted_ranks(prediction, counts), weighted_ranks(label, counts), counts)
+
+
+def weighted_ranks(values: Array, counts: Array) -> Array:
+    """Midranks (R, N) of `values` (N,) when point i occurs `counts[r, i]` times; ties share their mean rank."""
+    order = np.argsort(values, kind="stable")
+    _, first, group = np.unique(values, return_index=True, return_inverse=True)
+    first = np.searchsorted(values[order], values[first])
+    mass = np.add.reduceat(counts[:, order], first, axis=1)
+    midranks: Array = np.cumsum(mass, axis=1) - (mass - 1) / 2
+    return midranks[:, group]
+
+
+def weighted_pearson(x: Array, y: Array, weights: Array) -> Array:
+    """Pearson's r along the last axis with weights >= 0; NaN where a variance or the total weight is zero."""
+    total = weights.sum(-1, keepdims=True)
+    safe = np.where(total > 0, total, 1.0)
+    x = x - (weights * x).sum(-1, keepdims=True) / safe
+    y = y - (weights * y).sum(-1, keepdims=True) / safe
+    norm = np.sqrt((weights * x * x).sum(-1) * (weights * y * y).sum(-1))
+    defined = norm > 1e-12
+    value = (weights * x * y).sum(-1) / np.where(defined, norm, 1.0)
+    clipped: Array = np.where(defined, np.clip(value, -1.0, 1.0), np.nan)
+    return clipped
+
+
+def _constant(values: Array) -> bool:
+    return len(values) < 2 or bool(np.all(values == values[0]))

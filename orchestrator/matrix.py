@@ -1,0 +1,311 @@
+"""From a grid to its trials: every evaluation that the tables need, labelled with the levels of the matrix.
+
+A *cell* is one combination of loss, discriminator, backbone of the IQA model, initialization, task and seed. Cells share
+most of their trials; a `Label` says which trial answers for which levels, so several labels may hold equal specs.
+"""
+
+import functools
+import importlib.metadata
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from orchestrator import spec
+from orchestrator.sections import DiscriminatorLevel, Grid
+
+PIXEL, WARMUP, BICUBIC, NONE = "pixel", "warm-up", "bicubic", "none"
+LABEL_KIND = "severity labels, not human opinion"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Label:
+    """One evaluation or training of the study and the trial that does it. Factors that do not apply are empty."""
+
+    role: str
+    """metric, metric_benchmark, optimization, judging, iqa_model or iqa_benchmark"""
+    spec: spec.Trial
+    loss: str = ""
+    discriminator: str = ""
+    initialization: str = ""
+    task: str = ""
+    backbone: str = ""
+    start: str = ""
+    """Start of the discriminator that a gan initialization comes from."""
+    seed: int | None = None
+    data_set: str = ""
+    judge: str = ""
+    family: str = ""
+    """Family of the judge; empty for a judge that is printed beside the score."""
+    baseline: bool = False
+    """pixel, warm-up, bicubic: never ranked nor correlated."""
+
+
+@dataclass(frozen=True)
+class Study:
+    """All labels of a grid and what its tables are laid out by."""
+
+    labels: tuple[Label, ...]
+    losses: tuple[str, ...]
+    discriminators: tuple[str, ...]
+    cells: int
+    label_kind: str = LABEL_KIND
+
+
+def expand(grid: Grid) -> Study:
+    """All trials of the grid, labelled."""
+    builder = Builder(grid)
+    cells = [cell for cell in _cells(grid) if not _excluded(grid, cell)]
+    return Study(
+        labels=tuple(builder.labels(cells)),
+        losses=grid.matrix.loss,
+        discriminators=tuple(level.name for level in grid.discriminators()),
+        cells=len(cells),
+    )
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One combination of the matrix."""
+
+    loss: str
+    discriminator: DiscriminatorLevel
+    backbone: str
+    initialization: str
+    task: str
+    seed: int
+
+    def levels(self) -> dict[str, str | int]:
+        """Level of each factor that `exclude` may name."""
+        names = ("loss", "initialization", "task", "seed")
+        return {"discriminator": self.discriminator.name, **{name: getattr(self, name) for name in names}}
+
+
+def _cells(grid: Grid) -> Iterator[Cell]:
+    axes = grid.matrix
+    backbones = grid.iqa_backbones() or ("",)  # without any discriminator there may be no IQA model: optimization alone
+    for loss, level, backbone in itertools.product(axes.loss, grid.discriminators(), backbones):
+        for initialization, task, seed in itertools.product(axes.initialization, axes.task, grid.seeds):
+            if initialization != "gan" or backbone == level.backbone != "":
+                yield Cell(loss, level, backbone, initialization, task, seed)
+
+
+def _excluded(grid: Grid, cell: Cell) -> bool:
+    if not grid.exclude:
+        return False
+    levels = cell.levels().items()
+    return any(entry.named().items() <= levels for entry in grid.exclude)
+
+
+def unmatched_excludes(grid: Grid) -> list[int]:
+    """Positions of the `exclude` entries that match no cell."""
+    levels = [cell.levels().items() for cell in _cells(grid)] if grid.exclude else []
+    return [i for i, entry in enumerate(grid.exclude) if not any(entry.named().items() <= cell for cell in levels)]
+
+
+class Builder:
+    """Builds each spec of a grid once; equal specs are the same object, so keys are computed once."""
+
+    def __init__(self, grid: Grid) -> None:
+        self.grid = grid
+        sets, photographs = grid.iqa_sets, grid.photographs
+        self.photographs = {name: spec.photograph(name) for name in spec.PHOTOGRAPHS}
+        self.train_set = self._ladder("train", photographs.train, sets.distortions)
+        self.validation_set = self._ladder("validation", photographs.validation, sets.distortions)
+        self.benchmark_sets = {
+            name: self._ladder(name, benchmark.photographs, benchmark.distortions or sets.distortions)
+            for name, benchmark in sets.benchmarks.items()
+        }
+        self.test_sets = {name: self._sr_set(name, names) for name, names in grid.super_resolution.tests.items()}
+        self.sr_validation = self._sr_set("validation", photographs.validation)
+        self.judges = {
+            name: spec.Judge(metric=name, version=f"pyiqa {importlib.metadata.version('pyiqa')}")
+            for name in grid.judges.families()
+        }
+        for method in ("pretext", "metric", "warmup", "super_resolution", "iqa_model"):
+            setattr(self, method, functools.cache(getattr(self, method)))
+
+    # ------------------------------------------------------------------------------------------- labels
+
+    def labels(self, cells: list[Cell]) -> Iterator[Label]:
+        """All labels that `cells` and the grid's baselines need, each once."""
+        yield from self._baseline_labels()
+        metrics = dict.fromkeys((cell.loss, cell.seed) for cell in cells)
+        for loss, seed in metrics:
+            yield from self._metric_labels(loss, seed)
+        optimized = dict.fromkeys((cell.loss, cell.discriminator, cell.seed) for cell in cells)
+        trained = dict.fromkeys((cell.discriminator, cell.seed) for cell in cells)
+        pixel = [(PIXEL, level, seed) for level, seed in trained if PIXEL in self.grid.baselines]
+        for loss, level, seed in [*optimized, *pixel]:
+            trial = self.super_resolution(loss, level, seed)
+            factors: dict[str, Any] = {"loss": loss, "discriminator": level.name, "seed": seed}
+            yield from self._optimization_labels(trial, baseline=loss == PIXEL, **factors)
+        yield from self._iqa_labels(cells)
+
+    def _baseline_labels(self) -> Iterator[Label]:
+        yield from self._judging_labels(None, loss=BICUBIC, baseline=True)
+        yield from self._optimization_labels(self.warmup(), loss=WARMUP, discriminator=NONE, baseline=True)
+
+    def _metric_labels(self, loss: str, seed: int) -> Iterator[Label]:
+        metric = self.metric(loss, seed)
+        yield Label(role="metric", spec=metric, loss=loss, seed=seed)
+        for benchmark, data in self._benchmarks("fr"):
+            trial = spec.Benchmark(model=metric, data=data, numerics=self.grid.numerics)
+            yield Label(role="metric_benchmark", spec=trial, loss=loss, seed=seed, data_set=benchmark)
+
+    def _optimization_labels(self, trial: spec.SuperResolution, **factors: Any) -> Iterator[Label]:
+        yield Label(role="optimization", spec=trial, **factors)
+        yield from self._judging_labels(trial, **factors)
+
+    def _judging_labels(self, trial: spec.SuperResolution | None, **factors: Any) -> Iterator[Label]:
+        scale, numerics = self.grid.super_resolution.scale, self.grid.numerics
+        for name, test in self.test_sets.items():
+            restoration = spec.Restoration(super_resolution=trial, scale=scale, test=test, numerics=numerics)
+            for judge, family in self.grid.judges.families().items():
+                judging = spec.Judging(restoration=restoration, test=test, judge=self.judges[judge], numerics=numerics)
+                yield Label(role="judging", spec=judging, data_set=name, judge=judge, family=family, **factors)
+
+    def _iqa_labels(self, cells: list[Cell]) -> Iterator[Label]:
+        """random and pretext do not depend on loss or discriminator: all cells of one (backbone, task, seed) share one."""
+        seen = set()
+        for cell in cells:
+            gan = cell.initialization == "gan"
+            source = (cell.loss, cell.discriminator) if gan else ()
+            identity = (source, cell.backbone, cell.initialization, cell.task, cell.seed)
+            if not cell.backbone or identity in seen:
+                continue
+            seen.add(identity)
+            origin = {"loss": cell.loss, "discriminator": cell.discriminator.name, "start": cell.discriminator.start}
+            factors: dict[str, Any] = {
+                name: getattr(cell, name) for name in ("backbone", "initialization", "task", "seed")
+            }
+            factors |= origin if gan else {}
+            model = self.iqa_model(cell.task, cell.backbone, cell.initialization, source, cell.seed)
+            yield Label(role="iqa_model", spec=model, **factors)
+            for benchmark, data in self._benchmarks(cell.task):
+                trial = spec.Benchmark(model=model, data=data, numerics=self.grid.numerics)
+                yield Label(role="iqa_benchmark", spec=trial, data_set=benchmark, **factors)
+
+    # -------------------------------------------------------------------------------------------- trials
+
+    def pretext(self, model: str) -> spec.Pretext:
+        """Plays the part of released weights: one for all seeds, as a released file would be."""
+        return spec.Pretext(
+            backbone=spec.Backbone(model=model),
+            photographs=self._named(self.grid.photographs.train),
+            training=self.grid.pretext,
+            numerics=self.grid.numerics,
+            seed=0,
+        )
+
+    def metric(self, loss: str, seed: int) -> spec.FrIqa:
+        """The DISTS-style metric of a loss level."""
+        level = self.grid.backbones[loss]
+        return spec.FrIqa(
+            backbone=spec.Backbone(model=level.model),
+            weights=self._weights(level.model, level.weights, "loss", seed),
+            train=self.train_set,
+            validation=self.validation_set,
+            fit=self.grid.fr_iqa,
+            numerics=self.grid.numerics,
+        )
+
+    def warmup(self) -> spec.SuperResolution:
+        """The pixel-loss training that all others start from."""
+        settings = self.grid.super_resolution.warmup
+        return self._super_resolution(
+            settings=settings,
+            weights=spec.LossWeights(pixel=1.0, fidelity=0.0, adversarial=0.0),
+            start=None,
+            loss=None,
+            reference_loss=None,
+            discriminator=None,
+            seed=settings.seed,
+        )
+
+    def super_resolution(self, loss: str, level: DiscriminatorLevel, seed: int) -> spec.SuperResolution:
+        """SwinIR trained with a loss under a discriminator. The pixel baseline keeps weight 1 on its only fidelity term."""
+        section = self.grid.super_resolution
+        weights = section.weights
+        pixel = loss == PIXEL
+        adversarial = weights.adversarial if level.head else 0.0
+        fidelity = 0.0 if pixel else weights.fidelity
+        calibrated = any(isinstance(weight, spec.Calibrated) for weight in (fidelity, adversarial))
+        return self._super_resolution(
+            settings=section.training,
+            weights=spec.LossWeights(pixel=1.0 if pixel else weights.pixel, fidelity=fidelity, adversarial=adversarial),
+            start=self.warmup(),
+            loss=None if pixel else self.metric(loss, seed),
+            reference_loss=self.metric(section.reference_loss, seed) if calibrated else None,
+            discriminator=self._discriminator(level, seed) if level.head else None,
+            seed=seed,
+        )
+
+    def iqa_model(
+        self, task: spec.Task, backbone: str, start: str, source: tuple[Any, ...], seed: int
+    ) -> spec.IqaTransfer:
+        """An IQA model; `source` is (loss, discriminator) for start = gan, else empty."""
+        model = self.grid.backbones[backbone].model
+        settings = self.grid.iqa_transfer.model_dump(exclude={"backbones"})
+        return spec.IqaTransfer(
+            task=task,
+            backbone=spec.Backbone(model=model),
+            weights=self.super_resolution(*source, seed) if source else self._weights(model, start, "iqa", seed),
+            train=self.train_set,
+            validation=self.validation_set,
+            training=spec.IqaTraining(**settings),
+            numerics=self.grid.numerics,
+            seed=seed,
+        )
+
+    def _super_resolution(self, settings: Any, **parts: Any) -> spec.SuperResolution:
+        section = self.grid.super_resolution
+        own = ("steps", "batch", "patch", "learning_rate", "decay", "ema")
+        training = spec.SrTraining(
+            **{name: getattr(settings, name) for name in own},
+            discriminator_warmup=section.discriminator_warmup if parts["discriminator"] else 0,
+            divergence=section.divergence,
+        )
+        return spec.SuperResolution(
+            generator=section.generator,
+            scale=section.scale,
+            train=self._named(self.grid.photographs.train),
+            validation=self.sr_validation,
+            training=training,
+            numerics=self.grid.numerics,
+            **parts,
+        )
+
+    def _discriminator(self, level: DiscriminatorLevel, seed: int) -> spec.Discriminator:
+        model = self.grid.backbones[level.backbone].model
+        weights = self._weights(model, level.start, "discriminator", seed)
+        return spec.Discriminator(head=level.head, backbone=spec.Backbone(model=model), weights=weights)
+
+    def _weights(self, model: str, start: str, purpose: Any, seed: int) -> spec.RandomWeights | spec.Pretext:
+        return self.pretext(model) if start == "pretext" else spec.RandomWeights(purpose=purpose, seed=seed)
+
+    # ---------------------------------------------------------------------------------------------- data
+
+    def _benchmarks(self, task: str) -> list[tuple[str, spec.SeverityLadder]]:
+        return [
+            (name, self.benchmark_sets[name]) for name, b in self.grid.iqa_sets.benchmarks.items() if task in b.tasks
+        ]
+
+    def _named(self, names: tuple[str, ...]) -> tuple[spec.Photograph, ...]:
+        return tuple(self.photographs[name] for name in names)
+
+    def _sr_set(self, name: str, names: tuple[str, ...]) -> spec.SrPhotographs:
+        return spec.SrPhotographs(name=name, photographs=self._named(names), crop=self.grid.super_resolution.crop)
+
+    def _ladder(self, name: str, names: tuple[str, ...], distortions: tuple[str, ...]) -> spec.SeverityLadder:
+        sets = self.grid.iqa_sets
+        photographs = self._named(names)
+        return spec.SeverityLadder(
+            name=name,
+            photographs=photographs,
+            distortions=distortions,
+            levels=sets.levels,
+            crop=sets.crop,
+            crops=sets.crops,
+            seed=sets.seed,
+        )

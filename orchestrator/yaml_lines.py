@@ -1,0 +1,82 @@
+"""Reads YAML and remembers on which line each value stands, so that an error can point at it."""
+
+from dataclasses import dataclass
+from pathlib import Path as File
+from typing import Any
+
+import yaml
+
+Path = tuple[str | int, ...]
+
+MAX_NODES = 200_000  # a grid has hundreds; aliases that multiply into more than this are an accident or an attack
+
+
+@dataclass(frozen=True)
+class Document:
+    """A YAML document as plain Python values, and the 1-based line of each value by its path."""
+
+    file: File
+    value: Any
+    lines: dict[Path, int]
+
+    def line(self, path: Path) -> int:
+        """Line of the value at `path`, or of its nearest ancestor that stands in the file (a missing key has none)."""
+        while path and path not in self.lines:
+            path = path[:-1]
+        return self.lines.get(path, 1)
+
+
+class YamlProblem(ValueError):
+    """The file is not readable YAML; `line` is 1-based."""
+
+    def __init__(self, line: int, message: str) -> None:
+        super().__init__(message)
+        self.line = line
+
+
+def read(file: File) -> Document:
+    """Parses `file`. Raises YamlProblem for a syntax error, a key given twice or a key that is not a string, and
+    OSError when the file cannot be read."""
+    try:
+        loader = yaml.SafeLoader(file.read_text(encoding="utf-8"))
+        node = loader.get_single_node()
+        lines: dict[Path, int] = {}
+        value = _value(loader, node, (), lines) if node else None
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise YamlProblem(line, f"not readable as YAML: {error.problem}") from None
+    except UnicodeDecodeError as error:
+        raise YamlProblem(1, f"not UTF-8 text: byte {error.start} is {error.object[error.start]:#04x}") from None
+    except yaml.YAMLError as error:  # characters that YAML does not allow
+        raise YamlProblem(1, f"not readable as YAML: {' '.join(str(error).split())}") from None
+    except RecursionError:
+        raise YamlProblem(1, "nested too deeply, or an alias that contains itself") from None
+    return Document(file, value, lines)
+
+
+def _value(loader: yaml.SafeLoader, node: yaml.Node, path: Path, lines: dict[Path, int]) -> Any:
+    line = node.start_mark.line + 1
+    lines[path] = line
+    if len(lines) > MAX_NODES:
+        raise YamlProblem(line, f"more than {MAX_NODES:,} values: write the grid with axes instead of aliases")
+    if isinstance(node, yaml.SequenceNode):
+        return [_value(loader, item, (*path, i), lines) for i, item in enumerate(node.value)]
+    if not isinstance(node, yaml.MappingNode):
+        return loader.construct_object(node)
+    found: dict[str, Any] = {}
+    for key_node, value_node in node.value:
+        key = _key(loader, key_node, found)
+        found[key] = _value(loader, value_node, (*path, key), lines)
+        lines[(*path, key)] = key_node.start_mark.line + 1
+    return found
+
+
+def _key(loader: yaml.SafeLoader, node: yaml.Node, found: dict[str, Any]) -> str:
+    line = node.start_mark.line + 1
+    key = loader.construct_object(node) if isinstance(node, yaml.ScalarNode) else node.value
+    if not isinstance(key, str):
+        text = node.value if isinstance(node, yaml.ScalarNode) else "a list or mapping"
+        raise YamlProblem(line, f"the key {text} is read as {type(key).__name__}, not as a name: put it in quotes")
+    if key in found:
+        raise YamlProblem(line, f"{key} is given twice: remove one of them")
+    return key

@@ -30,9 +30,9 @@ def digest(spec: Trial) -> str:
 
 
 def spec_json(spec: Trial) -> str:
-    """The content of `spec.json`: the resolved spec, its kind and version, each parent as {"key", "kind"}."""
+    """The content of `spec.json`: the resolved spec, its kind, version and key, each parent as {"key", "kind"}."""
     content = json.loads(canonical_json(spec, parent_digits=KEY_DIGITS))
-    return json.dumps({"kind": spec.KIND, "kind_version": spec.VERSION, **content}, indent=1) + "\n"
+    return json.dumps({"kind": spec.KIND, "kind_version": spec.VERSION, "key": key(spec), **content}, indent=1) + "\n"
 
 
 def canonical_json(spec: Any, parent_digits: int) -> str:

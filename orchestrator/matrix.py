@@ -224,16 +224,17 @@ class Builder:
         )
 
     def super_resolution(self, loss: str, level: DiscriminatorLevel, seed: int) -> spec.SuperResolution:
-        """SwinIR trained with a loss under a discriminator. The pixel baseline keeps weight 1 on its only fidelity term."""
+        """SwinIR trained with a loss under a discriminator. In the pixel baseline L1 stands in the place of D and has D's
+        weight, so that the adversarial term weighs as much beside it as beside any other loss."""
         section = self.grid.super_resolution
         weights = section.weights
         pixel = loss == PIXEL
         adversarial = weights.adversarial if level.head else 0.0
-        fidelity = 0.0 if pixel else weights.fidelity
-        calibrated = any(isinstance(weight, spec.Calibrated) for weight in (fidelity, adversarial))
+        terms = (weights.fidelity, 0.0) if pixel else (weights.pixel, weights.fidelity)
+        calibrated = any(isinstance(weight, spec.Calibrated) for weight in (*terms, adversarial))
         return self._super_resolution(
             settings=section.training,
-            weights=spec.LossWeights(pixel=1.0 if pixel else weights.pixel, fidelity=fidelity, adversarial=adversarial),
+            weights=spec.LossWeights(pixel=terms[0], fidelity=terms[1], adversarial=adversarial),
             start=self.warmup(),
             loss=None if pixel else self.metric(loss, seed),
             reference_loss=self.metric(section.reference_loss, seed) if calibrated else None,

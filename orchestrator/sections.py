@@ -172,7 +172,7 @@ class Optimization(Section):
 class Weights(Section):
     """Weights of the loss terms: numbers, or set by measurement."""
 
-    pixel: Annotated[float, Field(ge=0)]
+    pixel: Weight
     fidelity: Weight
     adversarial: Weight
 

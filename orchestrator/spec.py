@@ -15,7 +15,7 @@ import types
 import typing
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, cast
 
 Numerics = Literal["reference"]
 Task = Literal["fr", "nr"]
@@ -124,11 +124,12 @@ def photograph(name: str) -> Photograph:
 
 
 def unknown(what: str, found: str, allowed: Iterable[str]) -> ValueError:
-    """The error for a name that is not among the allowed ones: says which are, and which is nearest."""
+    """The error for a name that is not among the allowed ones: says which are (the first 24), and which is nearest."""
     names = sorted(allowed)
+    shown = ", ".join(names[:24]) + (f" ... ({len(names)} in all)" if len(names) > 24 else "")
     nearest = difflib.get_close_matches(found, names, n=1, cutoff=0.5)
     hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
-    return ValueError(f"{what}: found {found!r}; allowed: {', '.join(names)}{hint}")
+    return ValueError(f"{what}: found {found!r}; allowed: {shown}{hint}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -210,7 +211,7 @@ Weight = float | Calibrated
 class LossWeights(Model):
     """Weights of `pixel` L1 + `fidelity` D + `adversarial` L_adv."""
 
-    pixel: float
+    pixel: Weight
     fidelity: Weight
     adversarial: Weight
 
@@ -418,6 +419,9 @@ def field_names(cls: type) -> tuple[str, ...]:
     return tuple(field.name for field in dataclasses.fields(cls))
 
 
+HEADER = ("kind", "kind_version", "key")
+
+
 def decode(data: dict[str, Any]) -> Trial:
     """Reads a trial's `spec.json` (parsed). Raises ValueError naming the field for anything that does not fit."""
     if data.get("kind") not in KINDS:
@@ -425,7 +429,7 @@ def decode(data: dict[str, Any]) -> Trial:
     cls = KINDS[data["kind"]]
     if data.get("kind_version") != cls.VERSION:
         raise ValueError(f"kind_version: found {data.get('kind_version')!r}; this code runs {cls.KIND} {cls.VERSION}")
-    return _decode_class(cls, {k: v for k, v in data.items() if k not in ("kind", "kind_version")}, cls.KIND)
+    return cast(Trial, _decode_class(cls, {k: v for k, v in data.items() if k not in HEADER}, cls.KIND))
 
 
 def _decode_class(cls: type, data: dict[str, Any], where: str) -> Any:
@@ -444,7 +448,7 @@ def _decode_value(hint: Any, value: Any, where: str) -> Any:
         return tuple(_decode_value(arguments[0], item, f"{where}[{i}]") for i, item in enumerate(value))
     if dataclasses.is_dataclass(hint) and isinstance(value, dict):
         tagged = {k: v for k, v in value.items() if not (k == "kind" and hasattr(hint, "KIND"))}
-        return _decode_class(typing.cast(type, hint), tagged, where)
+        return _decode_class(cast(type, hint), tagged, where)
     if origin is Literal and value in arguments:
         return value
     if isinstance(hint, type) and type(value) is hint:

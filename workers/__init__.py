@@ -1,0 +1,1 @@
+"""The science: recipes, models, losses, data and judges. Runs without Ray and without MLflow."""

@@ -1,0 +1,53 @@
+"""What a trial is given, and what it gives back."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+
+class Interrupted(Exception):  # noqa: N818 (not an error: the trial was asked to stop and has saved a checkpoint)
+    """The trial stopped on request. Run again, it goes on from its checkpoint."""
+
+
+def _unheard(step: int, steps: int, values: Mapping[str, float]) -> None:
+    """Nobody listens to the progress of a trial that is run by hand."""
+
+
+def _never() -> bool:
+    return False
+
+
+@dataclass(frozen=True)
+class Context:
+    """The surroundings of one trial; nothing in it may change a result."""
+
+    inputs: Mapping[str, Path]
+    """Folder of the finished parent for each role, e.g. `discriminator.weights`."""
+    out: Path
+    """The trial's own folder."""
+    key: str = ""
+    """The trial's key, for the rows of its tables."""
+    device: str = "cpu"
+    checkpoint_seconds: float = 300.0
+    report: Callable[[int, int, Mapping[str, float]], None] = _unheard
+    """Takes (step, of how many, values) now and then."""
+    should_stop: Callable[[], bool] = _never
+    """Whether to save a checkpoint and raise Interrupted."""
+
+    def parent(self, role: str) -> Path:
+        """Folder of the parent in `role`. Raises FileNotFoundError saying how to give it."""
+        if role not in self.inputs:
+            raise FileNotFoundError(f"input {role} is missing; give --input {role}=FOLDER (given: {list(self.inputs)})")
+        return self.inputs[role]
+
+
+@dataclass(frozen=True)
+class Result:
+    """Outcome of a recipe that ran to its end; its files lie in the trial's folder."""
+
+    status: Literal["done", "diverged"] = "done"
+    numbers: Mapping[str, float] = field(default_factory=dict)
+    """Named figures, not rounded. Their meaning stands in the recipe's docstring."""
+    note: str = ""
+    """Why a run diverged."""

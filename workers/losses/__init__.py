@@ -1,0 +1,1 @@
+"""Training losses: the DISTS metric family and the adversarial loss."""

@@ -1,0 +1,1 @@
+"""Networks: feature backbones, the SwinIR generator, discriminators and IQA models."""

@@ -1,0 +1,222 @@
+"""SwinIR, the generator (Liang et al., arXiv 2108.10257), in the layout of the official weights.
+
+Own code: attention is written so that one CPU thread trains it fast, and every image size is served by one small mask.
+Two facts carry it. Everything but attention is per token, so tokens stay N H W C and convolutions see them as
+channels_last, without copies. And in a cyclically shifted image only the last row and the last column of windows mix
+tokens that were far apart, so four masks (inside, last column, last row, corner) make up the mask of any size.
+
+Letters in the shapes: N images, H and W padded low-resolution pixels, C channels, B windows of all images, T tokens of a
+window (its side squared), A attention heads, D channels of a head, K kinds of window (the four above).
+"""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from orchestrator import spec
+
+RGB_MEAN = (0.4488, 0.4371, 0.4040)  # of DIV2K; official SwinIR subtracts it
+UPSAMPLE_CHANNELS = 64  # official `num_feat` of the pixelshuffle upsampler
+MASKED = -100.0  # official logit of a pair of tokens that must not see each other
+
+
+class SwinIR(nn.Module):
+    """Super-resolution by `scale` (a power of two, or 3).
+
+    `forward` takes N3HW RGB in [0, 1] of any H and W and returns N x 3 x scale*H x scale*W, not clipped. A state dict of
+    the official code, trained at any image size, loads with strict=True.
+    """
+
+    mean: Tensor
+
+    def __init__(self, scale: int, settings: spec.SwinIR) -> None:
+        """Raises ValueError for settings that do not fit each other."""
+        super().__init__()
+        _check(scale, settings)
+        channels, self.scale, self.window = settings.channels, scale, settings.window
+        self.register_buffer("mean", torch.tensor(RGB_MEAN).view(1, 3, 1, 1), persistent=False)
+        self.conv_first = nn.Conv2d(3, channels, 3, padding=1)
+        self.patch_embed = nn.ModuleDict({"norm": nn.LayerNorm(channels)})
+        self.layers = nn.ModuleList(
+            ResidualGroup(channels, depth, heads, settings.window, settings.mlp_ratio)
+            for depth, heads in zip(settings.depths, settings.heads, strict=True)
+        )
+        self.norm = nn.LayerNorm(channels)
+        self.conv_after_body = nn.Conv2d(channels, channels, 3, padding=1)
+        if settings.upsampler == "pixelshuffle":
+            before = nn.Conv2d(channels, UPSAMPLE_CHANNELS, 3, padding=1)
+            self.conv_before_upsample: nn.Module = nn.Sequential(before, nn.LeakyReLU())
+            self.upsample = _pixel_shuffles(scale)
+            self.conv_last: nn.Module = nn.Conv2d(UPSAMPLE_CHANNELS, 3, 3, padding=1)
+        else:
+            self.conv_before_upsample = self.conv_last = nn.Identity()
+            self.upsample = nn.Sequential(nn.Conv2d(channels, 3 * scale**2, 3, padding=1), nn.PixelShuffle(scale))
+        self.apply(_initialize)
+        self.register_load_state_dict_pre_hook(_keep_own_masks)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """See the class."""
+        height, width = image.shape[2:]
+        shallow = self.conv_first(_pad(image - self.mean, self.window).contiguous(memory_format=torch.channels_last))
+        tokens = self.patch_embed["norm"](shallow.permute(0, 2, 3, 1))
+        for layer in self.layers:
+            tokens = layer(tokens)
+        deep = self.conv_after_body(self.norm(tokens).permute(0, 3, 1, 2)) + shallow
+        restored = self.conv_last(self.upsample(self.conv_before_upsample(deep)))
+        return restored[:, :, : height * self.scale, : width * self.scale] + self.mean
+
+
+class ResidualGroup(nn.Module):
+    """Official RSTB: Transformer blocks, every second one with shifted windows, a convolution, and a skip."""
+
+    def __init__(self, channels: int, depth: int, heads: int, window: int, mlp_ratio: float) -> None:
+        super().__init__()
+        blocks = nn.ModuleList(
+            Block(channels, heads, window, shift=window // 2 * (i % 2), mlp_ratio=mlp_ratio) for i in range(depth)
+        )
+        self.residual_group = nn.ModuleDict({"blocks": blocks})
+        self.conv = nn.Conv2d(channels, channels, 3, padding=1)
+
+    def forward(self, x_NHWC: Tensor) -> Tensor:
+        """Same shape out."""
+        deep = x_NHWC
+        for block in self.residual_group["blocks"]:  # type: ignore[attr-defined]
+            deep = block(deep)
+        return x_NHWC + self.conv(deep.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+
+
+class Block(nn.Module):
+    """Attention in windows, shifted by `shift` pixels, then an MLP; each behind a norm and beside a skip."""
+
+    attn_mask: Tensor | None
+
+    def __init__(self, channels: int, heads: int, window: int, shift: int, mlp_ratio: float) -> None:
+        super().__init__()
+        hidden = int(channels * mlp_ratio)
+        self.window, self.shift = window, shift
+        self.norm1 = nn.LayerNorm(channels)
+        self.attn = WindowAttention(channels, heads, window)
+        self.norm2 = nn.LayerNorm(channels)
+        self.mlp = nn.ModuleDict({"fc1": nn.Linear(channels, hidden), "fc2": nn.Linear(hidden, channels)})
+        self.register_buffer("attn_mask", _mask(window, shift) if shift else None)
+
+    def forward(self, x_NHWC: Tensor) -> Tensor:
+        """Same shape out. H and W are multiples of the window."""
+        x_NHWC = x_NHWC + self._attend(self.norm1(x_NHWC))
+        return x_NHWC + self.mlp["fc2"](F.gelu(self.mlp["fc1"](self.norm2(x_NHWC))))
+
+    def _attend(self, x_NHWC: Tensor) -> Tensor:
+        if not self.shift:
+            return _merge(self.attn(_split(x_NHWC, self.window)), x_NHWC.shape, self.window)
+        assert self.attn_mask is not None
+        rows, columns = x_NHWC.shape[1] // self.window, x_NHWC.shape[2] // self.window
+        shifted = torch.roll(x_NHWC, (-self.shift, -self.shift), (1, 2))
+        mask = self.attn_mask[_kinds(rows, columns)]
+        attended = _merge(self.attn(_split(shifted, self.window), mask), x_NHWC.shape, self.window)
+        return torch.roll(attended, (self.shift, self.shift), (1, 2))
+
+
+class WindowAttention(nn.Module):
+    """Multi-head self-attention within windows, with a learned bias for each relative position."""
+
+    relative_position_index: Tensor
+
+    def __init__(self, channels: int, heads: int, window: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.relative_position_bias_table = nn.Parameter(torch.empty((2 * window - 1) ** 2, heads))
+        self.register_buffer("relative_position_index", _relative_positions(window))
+        self.qkv = nn.Linear(channels, 3 * channels)
+        self.proj = nn.Linear(channels, channels)
+        nn.init.trunc_normal_(self.relative_position_bias_table, std=0.02)
+
+    def forward(self, x_BTC: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Same shape out; `mask` is added to the logits, one T x T for each window of an image."""
+        windows, tokens, channels = x_BTC.shape
+        q, k, v = self.qkv(x_BTC).view(windows, tokens, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        bias = F.embedding(self.relative_position_index, self.relative_position_bias_table).permute(2, 0, 1)
+        if mask is not None:
+            bias = (bias + mask[:, None]).repeat(windows // len(mask), 1, 1, 1)
+        logits = (q * (channels // self.heads) ** -0.5) @ k.transpose(2, 3) + bias
+        return self.proj((logits.softmax(-1) @ v).transpose(1, 2).reshape(windows, tokens, channels))
+
+
+def _split(x_NHWC: Tensor, window: int) -> Tensor:
+    """Windows in row order: B x T x C, the windows of one image after those of another."""
+    images, height, width, channels = x_NHWC.shape
+    grid = x_NHWC.view(images, height // window, window, width // window, window, channels)
+    return grid.transpose(2, 3).reshape(-1, window**2, channels)
+
+
+def _merge(x_BTC: Tensor, shape: torch.Size, window: int) -> Tensor:
+    """Undoes `_split`: N x H x W x C of the given shape."""
+    images, height, width, channels = shape
+    grid = x_BTC.view(images, height // window, width // window, window, window, channels)
+    return grid.transpose(2, 3).reshape(shape)
+
+
+def _mask(window: int, shift: int) -> Tensor:
+    """K x T x T: 0, or MASKED where a shifted window holds tokens from opposite sides of the image. It is the official
+    mask of an image of two by two windows."""
+    side = torch.arange(2 * window)
+    region = (side >= window).int() + (side >= 2 * window - shift).int()
+    region_BT = _split((3 * region[:, None] + region)[None, :, :, None], window).squeeze(2)
+    return (region_BT[:, :, None] != region_BT[:, None, :]) * MASKED
+
+
+def _kinds(rows: int, columns: int) -> Tensor:
+    """Kind of each of rows x columns windows: 0 inside, 1 last column, 2 last row, 3 corner."""
+    last_row, last_column = torch.arange(rows) == rows - 1, torch.arange(columns) == columns - 1
+    return (2 * last_row[:, None].int() + last_column.int()).flatten()
+
+
+def _relative_positions(window: int) -> Tensor:
+    """T x T: row of the bias table for each pair of tokens, by their offset down and right, each from 1 - window on."""
+    down, right = torch.meshgrid(torch.arange(window), torch.arange(window), indexing="ij")
+    offset_down = down.reshape(-1, 1) - down.reshape(1, -1) + window - 1
+    offset_right = right.reshape(-1, 1) - right.reshape(1, -1) + window - 1
+    return offset_down * (2 * window - 1) + offset_right
+
+
+def _pixel_shuffles(scale: int) -> nn.Sequential:
+    factors = [3] if scale == 3 else [2] * (scale.bit_length() - 1)
+    steps: list[nn.Module] = []
+    for factor in factors:
+        steps.append(nn.Conv2d(UPSAMPLE_CHANNELS, UPSAMPLE_CHANNELS * factor**2, 3, padding=1))
+        steps.append(nn.PixelShuffle(factor))
+    return nn.Sequential(*steps)
+
+
+def _pad(image: Tensor, window: int) -> Tensor:
+    """Mirrors the bottom and right edge until H and W are multiples of `window`, however small the image is."""
+    for dimension in (2, 3):
+        size = image.shape[dimension]
+        if -size % window:
+            there_and_back = torch.cat((torch.arange(size), torch.arange(size - 2, 0, -1)))
+            index = there_and_back[torch.arange(size - size % -window) % len(there_and_back)]
+            image = image.index_select(dimension, index.to(image.device))
+    return image
+
+
+def _initialize(module: nn.Module) -> None:
+    if isinstance(module, nn.Linear):
+        nn.init.trunc_normal_(module.weight, std=0.02)
+        nn.init.zeros_(module.bias)
+
+
+def _keep_own_masks(model: nn.Module, state: dict[str, Any], *_: Any) -> None:
+    """Official files hold the masks of their training's image size: constants, of which ours are the four kinds."""
+    own = {f"{name}.attn_mask": block.attn_mask for name, block in model.named_modules() if isinstance(block, Block)}
+    state.update((key, mask) for key, mask in own.items() if key in state and mask is not None)
+
+
+def _check(scale: int, settings: spec.SwinIR) -> None:
+    if scale != 3 and (scale < 2 or scale & (scale - 1)):
+        raise ValueError(f"scale: found {scale}; allowed: 3 and the powers of two from 2 on")
+    if len(settings.depths) != len(settings.heads):
+        raise ValueError(f"heads: found {len(settings.heads)} entries; depths has {len(settings.depths)}: give one each")
+    for heads in settings.heads:
+        if settings.channels % heads:
+            raise ValueError(f"heads: found {heads}; each must divide the {settings.channels} channels")

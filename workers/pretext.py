@@ -1,0 +1,89 @@
+"""Pretext: pretrains a backbone to tell photographs apart, whatever the crop, the flip and the colours.
+
+The task is blind to quality: it sees no distortion and no severity. Where no released weights can be had, its result
+plays their part, and it is called *pretext* everywhere.
+
+numbers: accuracy (share of fresh crops of the same photographs that are recognised), chance (1 / photographs)
+"""
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from orchestrator.spec import Pretext
+from workers.context import Context, Result
+from workers.data.photographs import load, random_crop, to_tensor
+from workers.models import backbones
+from workers.training import Loop, derive_seed, export
+
+EVALUATION_BATCHES = 4
+
+
+def run(spec: Pretext, context: Context) -> Result:
+    """Trains the backbone and a linear classifier; exports the backbone."""
+    training = spec.training
+    backbone = backbones.build(spec.backbone.model, derive_seed("pretext", spec.seed))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive_seed("pretext head", spec.seed))
+        head = nn.Linear(backbone.channels[-1], len(spec.photographs))
+    model = nn.ModuleDict({"backbone": backbone, "head": head}).to(context.device)
+    optimizer = torch.optim.Adam(model.parameters(), lr=training.learning_rate)
+    crops = Crops(spec)
+    loop = Loop(context, training.steps, {"model": model, "optimizer": optimizer})
+    for step in loop:
+        images, labels = crops.batch(step)
+        loss = F.cross_entropy(_logits(model, images.to(context.device)), labels.to(context.device))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        loop.log(step, loss=loss)
+    accuracy = _accuracy(model, crops, training.steps, context.device)
+    loop.curves.write(context.out)
+    export(context.out / "weights" / "backbone.safetensors", backbone.state_dict(), backbone=spec.backbone.model)
+    return Result(numbers={"accuracy": accuracy, "chance": 1 / len(spec.photographs)})
+
+
+class Crops:
+    """Batches of augmented crops with the index of their photograph; `batch(step)` depends on (seed, step) alone."""
+
+    def __init__(self, spec: Pretext) -> None:
+        self.images = [load(photograph) for photograph in spec.photographs]
+        self.seed = derive_seed("pretext batches", spec.seed)
+        self.training = spec.training
+
+    def batch(self, step: int) -> tuple[Tensor, Tensor]:
+        """(images (n, 3, crop, crop) in [0, 1], labels (n,))."""
+        rng = np.random.default_rng([self.seed, step])
+        labels = rng.integers(len(self.images), size=self.training.batch)
+        crops = np.stack([random_crop(self.images[i], self.training.crop, rng) for i in labels])
+        return recolour(to_tensor(crops), rng), torch.from_numpy(labels)
+
+
+def recolour(images: Tensor, rng: np.random.Generator) -> Tensor:
+    """Mirrors half of the images, permutes colour channels of half, and scales and shifts all channels of all: per
+    image a gain in [0.7, 1.3] and an offset in [-0.15, 0.15], clipped to [0, 1]."""
+    n = len(images)
+    changed = []
+    for image, mirrored, permuted in zip(images, rng.random(n) < 0.5, rng.random(n) < 0.5, strict=True):
+        image = image.flip(-1) if mirrored else image
+        changed.append(image[torch.from_numpy(rng.permutation(3))] if permuted else image)
+    gain = torch.from_numpy(rng.uniform(0.7, 1.3, (n, 1, 1, 1))).float()
+    offset = torch.from_numpy(rng.uniform(-0.15, 0.15, (n, 1, 1, 1))).float()
+    return torch.stack(changed).mul(gain).add(offset).clamp(0, 1)
+
+
+def _logits(model: nn.ModuleDict, images: Tensor) -> Tensor:
+    logits: Tensor = model["head"](model["backbone"](images)[-1].mean((2, 3)))
+    return logits
+
+
+@torch.no_grad()
+def _accuracy(model: nn.ModuleDict, crops: Crops, after: int, device: str) -> float:
+    """Share of right answers on batches that training did not see."""
+    model.eval()
+    hits = []
+    for step in range(after, after + EVALUATION_BATCHES):
+        images, labels = crops.batch(step)
+        hits.append(_logits(model, images.to(device)).argmax(1).cpu() == labels)
+    return float(torch.cat(hits).float().mean())

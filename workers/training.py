@@ -1,0 +1,197 @@
+"""What the recipes share: numerics, seeds, the training loop with its checkpoints, EMA, weights and curves on disk."""
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import nn
+
+from orchestrator.spec import Numerics
+from workers.context import Context, Interrupted
+
+
+def settle(numerics: Numerics) -> None:
+    """Makes this process compute as `numerics` says: `reference` is fp32, deterministic algorithms, one CPU thread."""
+    assert numerics == "reference"
+    torch.set_num_threads(1)
+    torch.use_deterministic_algorithms(True)
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+
+
+def derive_seed(*parts: int | str) -> int:
+    """A seed (63 bits) that is a fixed function of `parts`: streams with different names never overlap by accident."""
+    return int.from_bytes(hashlib.sha256(json.dumps(parts).encode()).digest()[:8], "big") >> 1
+
+
+class Stateful(Protocol):
+    """Whatever takes part in a checkpoint."""
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state: dict[str, Any], /) -> Any: ...
+
+
+class Curves:
+    """Learning curves in long form: (step, name, value)."""
+
+    def __init__(self) -> None:
+        self.points: list[tuple[int, str, float]] = []
+
+    def add(self, step: int, values: Mapping[str, float]) -> None:
+        """Appends `values` at `step`."""
+        self.points += [(step, name, float(value)) for name, value in values.items()]
+
+    def state_dict(self) -> dict[str, Any]:
+        """For a checkpoint."""
+        return {"points": self.points}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """From a checkpoint."""
+        self.points = [tuple(point) for point in state["points"]]
+
+    def write(self, out: Path) -> None:
+        """Writes `curves.parquet`."""
+        steps, names, values = zip(*self.points, strict=True) if self.points else ((), (), ())
+        schema = pa.schema([("step", pa.int64()), ("name", pa.string()), ("value", pa.float64())])
+        pq.write_table(pa.table([list(steps), list(names), list(values)], schema=schema), out / "curves.parquet")
+
+
+class Loop:
+    """Iterates over the steps of a training, resumes where the last checkpoint was, and writes the next ones.
+
+    `parts` are all that changes during training. Iterating yields the step to do; after the recipe has done it the loop
+    saves a checkpoint when one is due, and when the trial is asked to stop saves one and raises Interrupted.
+    """
+
+    REPORT_SECONDS = 2.0
+
+    def __init__(self, context: Context, steps: int, parts: dict[str, Stateful], log_every: int = 10) -> None:
+        self.context, self.steps, self.log_every = context, steps, log_every
+        self.curves = Curves()
+        self.parts = {**parts, "curves": self.curves}
+        self.path = context.out / "checkpoint" / "last.pt"
+
+    def __iter__(self) -> Iterator[int]:
+        saved = reported = time.monotonic()
+        for step in range(self._resume(), self.steps):
+            yield step
+            now = time.monotonic()
+            if now - reported > self.REPORT_SECONDS:
+                self.context.report(step + 1, self.steps, dict((n, v) for s, n, v in self.curves.points[-8:]))
+                reported = now
+            if self.context.should_stop():
+                self._save(step + 1)
+                raise Interrupted(f"stopped on request after step {step + 1} of {self.steps}")
+            if now - saved > self.context.checkpoint_seconds:
+                self._save(step + 1)
+                saved = now
+
+    def log(self, step: int, **values: float | torch.Tensor) -> None:
+        """Records `values` every `log_every` steps and at the last one."""
+        if step % self.log_every == 0 or step == self.steps - 1:
+            self.curves.add(step, {name: float(value) for name, value in values.items()})
+
+    def _resume(self) -> int:
+        if not self.path.exists():
+            return 0
+        state = torch.load(self.path, weights_only=True, map_location=self.context.device)
+        for name, part in self.parts.items():
+            part.load_state_dict(state[name])
+        return int(state["step"])
+
+    def _save(self, step: int) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = self.path.with_suffix(".writing")
+        with open(temporary, "wb") as file:
+            torch.save({"step": step, **{name: part.state_dict() for name, part in self.parts.items()}}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, self.path)  # a kill before this line leaves the last good checkpoint untouched
+
+
+class Ema:
+    """Exponential moving average of a model's parameters: what is evaluated and exported."""
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self.model, self.decay = model, decay
+        self.shadow = {name: value.detach().clone() for name, value in model.state_dict().items()}
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """After an optimizer step: average <- decay * average + (1 - decay) * model."""
+        for name, value in self.model.state_dict().items():
+            if value.is_floating_point():
+                self.shadow[name].lerp_(value, 1 - self.decay)
+            else:
+                self.shadow[name].copy_(value)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The averaged parameters, in the model's layout."""
+        return self.shadow
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """From a checkpoint."""
+        for name, value in self.shadow.items():
+            value.copy_(state[name])
+
+
+def linear_decay(optimizer: torch.optim.Optimizer, rate: float, step: int, steps: int) -> None:
+    """Sets the learning rate of `step` to fall linearly from `rate` to 0: a function of the step, so nothing to save."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate * (1 - step / steps)
+
+
+def export(path: Path, state: Mapping[str, torch.Tensor], **about: Any) -> None:
+    """Writes weights as safetensors; `about` (JSON) says what a child needs to build the model, e.g. its backbone."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    tensors = {name: value.detach().cpu().contiguous().clone() for name, value in state.items()}
+    save_file(tensors, path, metadata={name: json.dumps(value) for name, value in sorted(about.items())})
+
+
+def read_weights(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """(tensors, about) of a file that `export` wrote. Raises ValueError naming the file when it cannot be read."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            about = {name: json.loads(value) for name, value in (file.metadata() or {}).items()}
+            return {name: file.get_tensor(name) for name in sorted(file.keys())}, about
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path}: no such weights; the parent trial has not finished") from None
+    except Exception as error:  # safetensors has its own exception type for damage
+        raise ValueError(f"{path}: not readable as safetensors ({error}); remove its trial's folder and run again") from error
+
+
+SCORES = pa.schema(
+    [
+        ("key", pa.string()),
+        ("kind", pa.string()),
+        ("measure", pa.string()),
+        ("data_set", pa.string()),
+        ("split", pa.string()),
+        ("image", pa.string()),
+        ("content", pa.string()),
+        ("seed", pa.int64()),
+        ("prediction", pa.float64()),
+        ("label", pa.float64()),
+    ]
+)
+
+
+def write_scores(context: Context, **columns: Any) -> None:
+    """Writes `scores.parquet`, one row an image. A column may be one value for all rows; `image` is a list."""
+    rows = len(columns["image"])
+    columns = {"key": context.key, **columns}
+    whole = {
+        name: list(value) if isinstance(value, list | tuple) else [value] * rows for name, value in columns.items()
+    }
+    pq.write_table(pa.table([whole.get(name, [None] * rows) for name in SCORES.names], schema=SCORES),
+                   context.out / "scores.parquet")

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 
-class Interrupted(Exception):  # noqa: N818 (not an error: the trial was asked to stop and has saved a checkpoint)
+class Interrupted(Exception):
     """The trial stopped on request. Run again, it goes on from its checkpoint."""
 
 

@@ -16,7 +16,9 @@ from workers.training import write_scores
 def run(spec: Judging, context: Context) -> Result:
     """Scores the parent's images against the test set's own photographs."""
     if spec.judge.version != judges.version():
-        raise ValueError(f"judge {spec.judge.metric}: the spec wants {spec.judge.version}, installed is {judges.version()}")
+        raise ValueError(
+            f"judge {spec.judge.metric}: the spec wants {spec.judge.version}, installed is {judges.version()}"
+        )
     judge = judges.judge(spec.judge.metric, context.device)
     photographs = spec.test.photographs
     folder = context.parent("restoration") / "images"

@@ -15,7 +15,8 @@ from orchestrator.spec import Pretext
 from workers.context import Context, Result
 from workers.data.photographs import load, random_crop, to_tensor
 from workers.models import backbones
-from workers.training import Loop, derive_seed, export
+from workers.training import Loop, derive_seed
+from workers.weights import save_backbone
 
 EVALUATION_BATCHES = 4
 
@@ -40,7 +41,7 @@ def run(spec: Pretext, context: Context) -> Result:
         loop.log(step, loss=loss)
     accuracy = _accuracy(model, crops, training.steps, context.device)
     loop.curves.write(context.out)
-    export(context.out / "weights" / "backbone.safetensors", backbone.state_dict(), backbone=spec.backbone.model)
+    save_backbone(context.out, backbone, spec.backbone.model)
     return Result(numbers={"accuracy": accuracy, "chance": 1 / len(spec.photographs)})
 
 

@@ -13,7 +13,7 @@ from orchestrator.spec import Restoration
 from workers.context import Context, Result
 from workers.data.photographs import to_tensor, to_uint8
 from workers.data.sr_pairs import Pair, evaluation_pairs, upscale_bicubic
-from workers.super_resolution import load_generator
+from workers.weights import load_generator
 
 
 def run(spec: Restoration, context: Context) -> Result:

@@ -1,4 +1,4 @@
-"""What the recipes share: numerics, seeds, the training loop with its checkpoints, EMA, weights and curves on disk."""
+"""What the recipes share: numerics, seeds, the training loop with its checkpoints, EMA, curves and scores on disk."""
 
 import hashlib
 import json
@@ -8,15 +8,15 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import nn
 
 from orchestrator.spec import Numerics
 from workers.context import Context, Interrupted
+from workers.data.iqa_sets import IqaSet
 
 
 def settle(numerics: Numerics) -> None:
@@ -87,7 +87,7 @@ class Loop:
             yield step
             now = time.monotonic()
             if now - reported > self.REPORT_SECONDS:
-                self.context.report(step + 1, self.steps, dict((n, v) for s, n, v in self.curves.points[-8:]))
+                self.context.report(step + 1, self.steps, {name: value for _, name, value in self.curves.points[-8:]})
                 reported = now
             if self.context.should_stop():
                 self._save(step + 1)
@@ -99,7 +99,7 @@ class Loop:
     def log(self, step: int, **values: float | torch.Tensor) -> None:
         """Records `values` every `log_every` steps and at the last one."""
         if step % self.log_every == 0 or step == self.steps - 1:
-            self.curves.add(step, {name: float(value) for name, value in values.items()})
+            self.curves.add(step, {name: float(torch.as_tensor(value).detach()) for name, value in values.items()})
 
     def _resume(self) -> int:
         if not self.path.exists():
@@ -151,25 +151,6 @@ def linear_decay(optimizer: torch.optim.Optimizer, rate: float, step: int, steps
         group["lr"] = rate * (1 - step / steps)
 
 
-def export(path: Path, state: Mapping[str, torch.Tensor], **about: Any) -> None:
-    """Writes weights as safetensors; `about` (JSON) says what a child needs to build the model, e.g. its backbone."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    tensors = {name: value.detach().cpu().contiguous().clone() for name, value in state.items()}
-    save_file(tensors, path, metadata={name: json.dumps(value) for name, value in sorted(about.items())})
-
-
-def read_weights(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    """(tensors, about) of a file that `export` wrote. Raises ValueError naming the file when it cannot be read."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            about = {name: json.loads(value) for name, value in (file.metadata() or {}).items()}
-            return {name: file.get_tensor(name) for name in sorted(file.keys())}, about
-    except FileNotFoundError:
-        raise FileNotFoundError(f"{path}: no such weights; the parent trial has not finished") from None
-    except Exception as error:  # safetensors has its own exception type for damage
-        raise ValueError(f"{path}: not readable as safetensors ({error}); remove its trial's folder and run again") from error
-
-
 SCORES = pa.schema(
     [
         ("key", pa.string()),
@@ -193,5 +174,24 @@ def write_scores(context: Context, **columns: Any) -> None:
     whole = {
         name: list(value) if isinstance(value, list | tuple) else [value] * rows for name, value in columns.items()
     }
-    pq.write_table(pa.table([whole.get(name, [None] * rows) for name in SCORES.names], schema=SCORES),
-                   context.out / "scores.parquet")
+    pq.write_table(
+        pa.table([whole.get(name, [None] * rows) for name in SCORES.names], schema=SCORES),
+        context.out / "scores.parquet",
+    )
+
+
+def write_predictions(
+    context: Context, kind: str, data: IqaSet, data_set: str, split: str, prediction: np.ndarray
+) -> None:
+    """Writes `scores.parquet` for predictions (N,) of quality on an IQA set, beside the set's labels."""
+    write_scores(
+        context,
+        kind=kind,
+        measure="quality",
+        data_set=data_set,
+        split=split,
+        image=list(data.images),
+        content=list(data.contents),
+        prediction=prediction.tolist(),
+        label=data.quality.astype(np.float64).tolist(),
+    )

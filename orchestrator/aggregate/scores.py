@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from orchestrator import grid as grids
+from orchestrator import matrix
 from orchestrator.identity import key
 from orchestrator.spec import Trial, parents
 from orchestrator.store import Store
@@ -49,7 +50,7 @@ class Evidence:
 def read(grid_path: Path) -> Evidence:
     """The evidence that the store holds for the grid. Raises `grid.GridError` for a grid that is not valid."""
     grid = grids.load(grid_path)
-    study = grids.expand(grid)
+    study = matrix.expand(grid)
     store = Store(grid.runtime.storage)
     outcomes = _Outcomes(store)
     cells = pd.DataFrame([_cell(label, outcomes, store) for label in study.labels])

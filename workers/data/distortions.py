@@ -42,7 +42,8 @@ def apply(name: str, image: NDArray[np.uint8], level: int, seed: int | Sequence[
 def gaussian_blur(image: FloatImage, level: int, rng: np.random.Generator) -> FloatImage:
     """Gaussian filter; standard deviation in pixels."""
     sigma = (0.6, 1.0, 1.6, 2.5, 4.0)[level - 1]
-    return ndimage.gaussian_filter(image, (sigma, sigma, 0), mode="nearest")
+    blurred: FloatImage = ndimage.gaussian_filter(image, (sigma, sigma, 0), mode="nearest")
+    return blurred
 
 
 def lens_blur(image: FloatImage, level: int, rng: np.random.Generator) -> FloatImage:
@@ -106,7 +107,7 @@ def pixelate(image: FloatImage, level: int, rng: np.random.Generator) -> FloatIm
     height, width = image.shape[:2]
     padded = np.pad(image, ((0, -height % side), (0, -width % side), (0, 0)), mode="edge")
     rows, columns = padded.shape[0] // side, padded.shape[1] // side
-    blocks = padded.reshape(rows, side, columns, side, 3).mean((1, 3))
+    blocks: FloatImage = padded.reshape(rows, side, columns, side, 3).mean((1, 3))
     return blocks.repeat(side, 0).repeat(side, 1)[:height, :width]
 
 
@@ -121,7 +122,7 @@ def quantization(image: FloatImage, level: int, rng: np.random.Generator) -> Flo
 
 def contrast_decrease(image: FloatImage, level: int, rng: np.random.Generator) -> FloatImage:
     """Towards the mean colour of the image; fraction of the contrast that is kept."""
-    mean = image.mean((0, 1))
+    mean: FloatImage = image.mean((0, 1))
     return mean + (0.75, 0.55, 0.40, 0.25, 0.12)[level - 1] * (image - mean)
 
 
@@ -137,14 +138,15 @@ def brighten(image: FloatImage, level: int, rng: np.random.Generator) -> FloatIm
 
 def desaturate(image: FloatImage, level: int, rng: np.random.Generator) -> FloatImage:
     """Towards luma; fraction of the colour that is kept. A greyscale image stays as it is."""
-    grey = (image @ _LUMA)[..., None]
+    grey: FloatImage = (image @ _LUMA)[..., None]
     return grey + (0.75, 0.55, 0.35, 0.15, 0.0)[level - 1] * (image - grey)
 
 
 def color_shift(image: FloatImage, level: int, rng: np.random.Generator) -> FloatImage:
     """A colour cast of a random hue at about constant mean; root mean square of the offsets over channels."""
     phase = rng.uniform(0, 2 * np.pi) + 2 * np.pi / 3 * np.arange(3)
-    return image + (0.04, 0.08, 0.13, 0.20, 0.30)[level - 1] * np.sqrt(2) * np.cos(phase)
+    cast: FloatImage = np.sqrt(2) * np.cos(phase)
+    return image + (0.04, 0.08, 0.13, 0.20, 0.30)[level - 1] * cast
 
 
 def chromatic_aberration(image: FloatImage, level: int, rng: np.random.Generator) -> FloatImage:
@@ -160,7 +162,7 @@ def chromatic_aberration(image: FloatImage, level: int, rng: np.random.Generator
 
 def oversharpen(image: FloatImage, level: int, rng: np.random.Generator) -> FloatImage:
     """Unsharp mask of one pixel's standard deviation; its weight."""
-    blurred = ndimage.gaussian_filter(image, (1, 1, 0), mode="nearest")
+    blurred: FloatImage = ndimage.gaussian_filter(image, (1, 1, 0), mode="nearest")
     return image + (0.8, 1.6, 3.0, 6.0, 12.0)[level - 1] * (image - blurred)
 
 
@@ -171,7 +173,8 @@ def ringing(image: FloatImage, level: int, rng: np.random.Generator) -> FloatIma
     spectrum = fft.dctn(image, axes=(0, 1), norm="ortho")
     y, x = (np.arange(size) / size for size in image.shape[:2])
     spectrum[np.hypot(y[:, None], x) > cutoff] = 0
-    return fft.idctn(spectrum, axes=(0, 1), norm="ortho")
+    filtered: FloatImage = fft.idctn(spectrum, axes=(0, 1), norm="ortho")
+    return filtered
 
 
 DISTORTIONS: dict[str, Callable[[FloatImage, int, np.random.Generator], FloatImage]] = {
@@ -198,7 +201,8 @@ DISTORTIONS: dict[str, Callable[[FloatImage, int, np.random.Generator], FloatIma
 
 def _filter(image: FloatImage, kernel: FloatImage) -> FloatImage:
     """Each channel filtered with `kernel` divided by its sum; borders repeat."""
-    return ndimage.convolve(image, (kernel / kernel.sum())[..., None], mode="nearest")
+    filtered: FloatImage = ndimage.convolve(image, (kernel / kernel.sum())[..., None], mode="nearest")
+    return filtered
 
 
 def _compress(image: FloatImage, **options: Any) -> FloatImage:

@@ -1,0 +1,92 @@
+"""`python -m orchestrator.aggregate`: rebuilds results/<grid>/ (tables, figures, report.html) from the store alone."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import pandas as pd
+import typer
+from rich.console import Console
+from rich.table import Table as Grid
+
+from orchestrator.aggregate import figures, report, scores, tables
+from orchestrator.grid import GridError
+
+RESULTS = Path("results")
+LAST_SWEEP = "last_sweep"
+"""File in `RESULTS` that holds the path of the grid that was swept last."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What an aggregation found and wrote."""
+
+    out: Path
+    report: Path
+    asymmetry: pd.DataFrame
+    done: int
+    planned: int
+
+
+def aggregate(grid_path: Path, out: Path | None = None, console: Console | None = None) -> Summary:
+    """Rebuilds the tables, figures and report of a grid from its store, and prints the asymmetry table.
+
+    `out` is results/<grid's name> unless given. Raises `grid.GridError` for a grid that is not valid.
+    """
+    evidence = scores.read(grid_path)
+    out = out or RESULTS / evidence.name
+    built = tables.build(evidence)
+    by_name = {table.name: table.frame for table in built}
+    tables.write(built, out / "tables", evidence.label_kind)
+    drawn = figures.write(by_name["ranks"], by_name["asymmetry"], evidence.restorations, out / "figures")
+    page = report.write(evidence, built, drawn, out / "report.html")
+    done = evidence.cells.loc[evidence.cells["status"] == "done", "key"].nunique()
+    summary = Summary(out, page, by_name["asymmetry"], int(done), int(evidence.cells["key"].nunique()))
+    _print(summary, evidence.label_kind, console or Console())
+    return summary
+
+
+def _print(summary: Summary, label_kind: str, console: Console) -> None:
+    shown = Grid(title=f"Asymmetry ({tables.CAUTION}; {label_kind})", title_justify="left")
+    for heading in ("discriminator", "losses", "Spearman", "95 %", "p", "ceiling", "change", "seeds"):
+        shown.add_column(heading, justify="left" if heading == "discriminator" else "right")
+    for row in summary.asymmetry.to_dict("records"):
+        names = ("spearman", "spearman_low", "spearman_high", "spearman_p", "noise_ceiling", "change_against_none")
+        rho, low, high, p, ceiling, change = (tables.text(row.get(name)) for name in names)
+        bounds = f"{low} to {high}" if low else ""
+        shown.add_row(row["discriminator"], str(row["losses"]), rho, bounds, p, ceiling, change,
+                      f"{row['seeds']} of {row['seeds_planned']}")
+    console.print(shown)
+    for row in summary.asymmetry.to_dict("records"):
+        if row["note"]:
+            console.print(f"{row['discriminator']}: {row['note']}", markup=False, highlight=False)
+    if summary.done < summary.planned:
+        console.print(f"{summary.done} of {summary.planned} trials are there; {summary.out / 'tables/missing.md'} says why.",
+                      highlight=False)
+    console.print(f"Wrote {summary.report}, {summary.out / 'tables'} and {summary.out / 'figures'}.", highlight=False,
+                  soft_wrap=True)
+
+
+def main(
+    grid: Annotated[Path | None, typer.Option(help="The grid; without it, the one that was swept last.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder to write to; results/<grid's name> unless given.")] = None,
+) -> None:
+    """Rebuild tables, figures and report.html from the store."""
+    try:
+        aggregate(grid or last_sweep(RESULTS), out)
+    except (GridError, LookupError) as error:
+        typer.echo(error.args[0], err=True)
+        raise typer.Exit(2) from None
+
+
+def last_sweep(results: Path) -> Path:
+    """The grid that was swept last. Raises LookupError where nothing was."""
+    try:
+        return Path((results / LAST_SWEEP).read_text(encoding="utf-8").strip())
+    except FileNotFoundError:
+        message = f"{results / LAST_SWEEP}: not there, so no sweep ran here; name a grid, e.g. --grid grids/demo.yaml"
+        raise LookupError(message) from None
+
+
+if __name__ == "__main__":
+    typer.run(main)

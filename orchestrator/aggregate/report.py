@@ -1,0 +1,120 @@
+"""report.html: one self-contained page with the study's tables and figures, readable without JavaScript.
+
+The page's look is report.html.j2 beside this file. Jinja escapes every name (autoescape); images are data URIs. Rows carry
+the keys of their trials as tooltips, the CSV and Parquet files as a column.
+"""
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from orchestrator.aggregate.scores import Evidence
+from orchestrator.aggregate.tables import CAUTION, COUNTS, Table, text
+
+RUNS = {"spearman": ("spearman_low", "spearman_high"), "change_against_none": ("change_low", "change_high"),
+        "iqa_rank": ("iqa_rank_low", "iqa_rank_high"), "optimization_rank": ("optimization_rank_low", "optimization_rank_high"),
+        "shift": ("shift_low", "shift_high")}
+"""A value's bounds: shown in its own cell."""
+WORDS = {"data_set": "set", "spearman": "Spearman ρ", "spearman_p": "p (ρ)", "kendall": "Kendall τ", "kendall_p": "p (τ)",
+         "smallest_p": "smallest p", "srcc": "SRCC", "krcc": "KRCC", "plcc": "PLCC", "plcc_fitted": "PLCC fitted",
+         "iqa_score": "IQA score", "iqa_rank": "IQA rank", "iqa_reliability": "IQA reliability"}
+OPEN = ("asymmetry", "ranks", "fr_iqa_by_loss", "iqa_transfer", "counts")
+"""Tables that are shown unfolded."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What one cell shows: its text, a second line, and whether it is a number."""
+
+    text: str
+    beside: str = ""
+    number: bool = False
+
+
+@dataclass(frozen=True)
+class View:
+    """A table as the page shows it: headings and rows of (tooltip, cells)."""
+
+    table: Table
+    headings: list[Cell]
+    rows: list[tuple[str, list[Cell]]]
+    open: bool
+
+
+def write(evidence: Evidence, tables: Sequence[Table], figures: Mapping[str, Sequence[Path]], path: Path) -> Path:
+    """Writes the page to `path` and returns it."""
+    environment = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined,
+                              trim_blocks=True, lstrip_blocks=True)
+    page = environment.get_template("report.html.j2").render(
+        name=evidence.name, caution=CAUTION, label_kind=evidence.label_kind, losses=evidence.losses,
+        discriminators=evidence.discriminators, seeds=evidence.seeds, done=_done(evidence.cells),
+        planned=evidence.cells["key"].nunique(), diverged=_diverged(evidence.cells),
+        tables={table.name: view(table) for table in tables}, ranks=[picture(p, "svg") for p in figures["ranks"]],
+        strips=[picture(p, "png") for p in figures["strips"]],
+    )
+    path.write_text(page, encoding="utf-8")
+    return path
+
+
+def view(table: Table) -> View:
+    """Folds bounds into their value's cell and the four counts into two, so that a row fits a screen."""
+    folded = {*COUNTS, "keys", *(bound for pair in RUNS.values() for bound in pair)}
+    folded |= {f"{name}_sd" for name in table.frame if f"{name}_sd" in table.frame}
+    names = [name for name in table.frame if name not in folded]
+    columns = [_column(table.frame, name) for name in names]
+    headings = [_heading(table.frame, name) for name in names]
+    if "seeds" in table.frame:
+        columns += [_counted(table.frame, name) for name in ("seeds", "trials")]
+        headings += [Cell("seeds", "of planned", True), Cell("trials", "of planned", True)]
+    keys = ["keys: " + value for value in table.frame["keys"]]
+    rows = [[column[i] for column in columns] for i in range(len(table.frame))]
+    return View(table, headings, list(zip(keys, rows, strict=True)), table.name in OPEN)
+
+
+def _heading(frame: pd.DataFrame, name: str) -> Cell:
+    beside = "95 % interval" if name in RUNS and RUNS[name][0] in frame else "± sd" if f"{name}_sd" in frame else ""
+    return Cell(WORDS.get(name, name.replace("_", " ")), beside, _is_number(frame[name]))
+
+
+def _is_number(column: pd.Series) -> bool:
+    return pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
+
+
+def _column(frame: pd.DataFrame, name: str) -> list[Cell]:
+    number = _is_number(frame[name])
+    beside = [""] * len(frame)
+    if name in RUNS and RUNS[name][0] in frame:
+        low, high = (frame[bound] for bound in RUNS[name])
+        beside = [f"{text(a)} to {text(b)}" if pd.notna(a) else "" for a, b in zip(low, high, strict=True)]
+    elif f"{name}_sd" in frame:
+        beside = [f"± {text(sd)}" if pd.notna(sd) else "" for sd in frame[f"{name}_sd"]]
+    return [Cell(text(value) or ("–" if number else ""), extra, number)
+            for value, extra in zip(frame[name], beside, strict=True)]
+
+
+def _counted(frame: pd.DataFrame, name: str) -> list[Cell]:
+    pairs = zip(frame[name], frame[f"{name}_planned"], strict=True)
+    return [Cell(f"{there} of {planned}", number=True) for there, planned in pairs]
+
+
+def picture(path: Path, form: str) -> dict[str, str]:
+    """Data URIs of a figure in both themes, and what it shows."""
+    media = {"svg": "image/svg+xml", "png": "image/png"}[form]
+
+    def uri(file: Path) -> str:
+        return f"data:{media};base64,{base64.b64encode(file.read_bytes()).decode()}"
+
+    dark = path.with_stem(f"{path.stem}-dark").with_suffix(f".{form}")
+    return {"name": path.stem.removeprefix("strip-"), "light": uri(path.with_suffix(f".{form}")), "dark": uri(dark)}
+
+
+def _done(cells: pd.DataFrame) -> int:
+    return int(cells.loc[cells["status"] == "done", "key"].nunique())
+
+
+def _diverged(cells: pd.DataFrame) -> int:
+    return int(cells.loc[cells["status"] == "diverged", "key"].nunique())

@@ -1,0 +1,102 @@
+"""IQA transfer: trains an FR or NR quality model end to end, from random weights, a pretext, or the backbone of the
+discriminator that one super-resolution trial trained.
+
+The step with the lowest validation error is kept; step 0 is the best constant, the mean quality of the training set.
+
+numbers: validation_mse, validation_mse_constant (of that constant), validation_srcc, best_step
+"""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from scipy.stats import spearmanr
+from torch import Tensor
+
+from orchestrator.spec import IqaTransfer, RandomWeights
+from workers.context import Context, Result
+from workers.data.iqa_sets import IqaBatches, IqaSet, ladder
+from workers.models import backbones
+from workers.models.iqa import IqaModel
+from workers.predictions import iqa_quality
+from workers.training import Loop, derive_seed
+from workers.weights import load_backbone, save_iqa_model
+
+
+def run(spec: IqaTransfer, context: Context) -> Result:
+    """Trains the model and exports its best step."""
+    training = spec.training
+    train, validation = ladder(spec.train), ladder(spec.validation)
+    constant = float(train.quality.mean())
+    model = IqaModel(_backbone(spec, context), spec.task, constant, derive_seed("iqa head", spec.seed)).to(
+        context.device
+    )
+    optimizer = torch.optim.Adam(parameter_groups(model, training.learning_rate, training.backbone_factor))
+    best = Best(model, validation)
+    batches = IqaBatches(train, training.batch, derive_seed("iqa_transfer batches", spec.seed))
+    loop = Loop(context, training.steps, {"model": model, "optimizer": optimizer, "best": best})
+    for step in loop:
+        batch = batches.batch(step)
+        score = model(batch.distorted.to(context.device), batch.reference.to(context.device))
+        loss = F.mse_loss(score, batch.quality.to(context.device))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        loop.log(step, loss=loss)
+        if (step + 1) % training.evaluate_every == 0 or step + 1 == training.steps:
+            best.evaluate(step + 1)
+            loop.log(step, validation_mse=best.last)
+    loop.curves.write(context.out)
+    save_iqa_model(context.out, best.state, spec.backbone.model, spec.task)
+    constant_error = float(((validation.quality - constant) ** 2).mean())
+    return Result(numbers={"validation_mse_constant": constant_error, **best.numbers()})
+
+
+class Best:
+    """The parameters of the evaluated step with the lowest validation error."""
+
+    def __init__(self, model: IqaModel, validation: IqaSet) -> None:
+        self.model, self.validation = model, validation
+        self.quality = torch.from_numpy(validation.quality.copy())
+        self.mse, self.step, self.last = float("inf"), 0, float("inf")
+        self.scores = torch.zeros_like(self.quality)
+        self.state: dict[str, Tensor] = {}
+        self.evaluate(0)
+
+    def evaluate(self, step: int) -> None:
+        """Keeps the model's parameters when they are better than the best so far."""
+        scores = iqa_quality(self.model, self.validation)
+        self.last = float(F.mse_loss(scores, self.quality))
+        if self.last < self.mse:
+            self.mse, self.step, self.scores = self.last, step, scores
+            self.state = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
+
+    def numbers(self) -> dict[str, float]:
+        """Figures of the best step. A constant prediction has no SRCC: it is left out then."""
+        found = {"validation_mse": self.mse, "best_step": float(self.step)}
+        if self.scores.std() > 0:
+            found["validation_srcc"] = float(spearmanr(self.scores, self.quality).statistic)
+        return found
+
+    def state_dict(self) -> dict[str, Any]:
+        """For a checkpoint."""
+        return {"mse": self.mse, "step": self.step, "last": self.last, "scores": self.scores, "state": self.state}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """From a checkpoint."""
+        self.mse, self.step, self.last = state["mse"], state["step"], state["last"]
+        self.scores, self.state = state["scores"].cpu(), state["state"]
+
+
+def parameter_groups(model: IqaModel, rate: float, backbone_factor: float) -> list[dict[str, Any]]:
+    """The head at `rate`, the backbone at `backbone_factor` of it."""
+    backbone = list(model.backbone.parameters())
+    own = {id(parameter) for parameter in backbone}
+    head = [parameter for parameter in model.parameters() if id(parameter) not in own]
+    return [{"params": head, "lr": rate}, {"params": backbone, "lr": rate * backbone_factor}]
+
+
+def _backbone(spec: IqaTransfer, context: Context) -> backbones.Backbone:
+    if isinstance(spec.weights, RandomWeights):
+        return backbones.build(spec.backbone.model, derive_seed(spec.weights.purpose, spec.weights.seed))
+    return load_backbone(context.parent("weights"))

@@ -1,0 +1,40 @@
+"""Predictions of a metric or an IQA model on a whole IQA set, in batches. Higher is better."""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from workers.data.iqa_sets import IqaSet
+from workers.losses.dists import Dists
+from workers.models.iqa import IqaModel
+
+BATCH = 32  # small enough for the activations of 64-pixel crops to stay in a core's cache
+
+
+def batches(data: IqaSet, device: str | torch.device) -> Iterator[tuple[Tensor, Tensor]]:
+    """(reference, distorted) of all images in order, on `device`."""
+    for start in range(0, len(data), BATCH):
+        reference, distorted = data.tensors(range(start, min(start + BATCH, len(data))))
+        yield reference.to(device), distorted.to(device)
+
+
+def metric_quality(metric: Dists, data: IqaSet) -> np.ndarray:
+    """-D of each image with its reference, (N,) float64."""
+    device = metric.alpha.device
+    return _all(data, device, lambda reference, distorted: -metric.eval()(distorted, reference)).double().numpy()
+
+
+def iqa_quality(model: IqaModel, data: IqaSet) -> Tensor:
+    """The model's score of each image, (N,) float32 on the CPU. Leaves the model in the mode it was in."""
+    training, device = model.training, next(model.parameters()).device
+    model.eval()
+    scores = _all(data, device, lambda reference, distorted: model(distorted, reference))
+    model.train(training)
+    return scores
+
+
+@torch.no_grad()
+def _all(data: IqaSet, device: torch.device, score: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    return torch.cat([score(reference, distorted).cpu() for reference, distorted in batches(data, device)])

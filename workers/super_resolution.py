@@ -1,0 +1,161 @@
+"""Super-resolution: trains SwinIR with a pixel loss, a fitted metric and a discriminator, or with the pixel loss alone.
+
+    loss = w_pixel L1 + w_fidelity D + w_adversarial L_adv          (docs/study.md, section 4)
+
+First the discriminator alone is trained for a few steps, then weights that are to be calibrated are measured, then both
+networks are trained. The last moving average is evaluated and exported, never one chosen on a test set.
+
+numbers: validation_psnr (dB, of the result), validation_psnr_start (of the warm-up), validation_psnr_bicubic,
+weight_* (effective weights) and gradient_norm_* (what they were calibrated by)
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from orchestrator.spec import Calibrated, RandomWeights, SuperResolution
+from workers.context import Context, Result
+from workers.data.photographs import to_tensor, to_uint8
+from workers.data.sr_pairs import Pair, SrBatches, evaluation_pairs, psnr, upscale_bicubic
+from workers.losses.adversarial import AdversarialLoss
+from workers.losses.calibration import Terms, gradient_norm
+from workers.models import backbones
+from workers.models.discriminators import Discriminator
+from workers.models.swinir import SwinIR
+from workers.training import Ema, Loop, derive_seed, linear_decay
+from workers.weights import load_backbone, load_generator, load_metric, save_backbone, save_generator
+
+
+def run(spec: SuperResolution, context: Context) -> Result:
+    """Trains the generator; exports its moving average and the discriminator's backbone. A loss that is not finite, or
+    a validation PSNR more than `divergence` dB below the warm-up's, ends the run as diverged."""
+    training = spec.training
+    generator = _generator(spec, context)
+    pairs = evaluation_pairs(spec.validation, spec.scale)
+    numbers = {
+        "validation_psnr_start": validation_psnr(generator, pairs, context.device),
+        "validation_psnr_bicubic": float(np.mean([psnr(upscale_bicubic(p.low, spec.scale), p.high) for p in pairs])),
+    }
+    terms = _terms(spec, context)
+    optimizer = torch.optim.Adam(generator.parameters(), lr=training.learning_rate, betas=(0.9, 0.99))
+    ema = Ema(generator, training.ema)
+    seed = derive_seed("super_resolution batches", spec.seed)
+    batches = SrBatches(spec.train, spec.scale, training.patch, training.batch, seed)
+    parts: dict[str, Any] = {"generator": generator, "optimizer": optimizer, "ema": ema, "terms": terms}
+    loop = Loop(context, training.discriminator_warmup + training.steps, parts)
+    for step in loop:
+        low, high = (images.to(context.device) for images in batches.batch(step))
+        if step < training.discriminator_warmup:
+            assert terms.adversarial is not None
+            with torch.no_grad():
+                fake = generator(low)
+            loop.log(step, discriminator_loss=terms.adversarial.train_discriminator(fake, high))
+            continue
+        if terms.weights is None:
+            _calibrate(spec, terms, generator, pairs, context)
+        if training.decay:
+            done = step - training.discriminator_warmup
+            linear_decay(optimizer, training.learning_rate, done, training.steps)
+        values = train_step(generator, optimizer, terms, low, high)
+        ema.update()
+        loop.log(step, **values)
+        if not math.isfinite(values["loss"]):
+            return _diverged(loop, context, numbers, f"the loss is {values['loss']} at step {step}")
+    return _finish(spec, context, loop, generator, ema, terms, pairs, numbers)
+
+
+def train_step(
+    generator: SwinIR, optimizer: torch.optim.Optimizer, terms: Terms, low: Tensor, high: Tensor
+) -> dict[str, float]:
+    """One step of the generator and then one of the discriminator on the same images; returns each term unweighted."""
+    fake = generator(low)
+    values = terms.values(fake, high)
+    loss = terms.total(values)
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    logged = {name: float(value.detach()) for name, value in values.items()} | {"loss": float(loss.detach())}
+    if terms.adversarial is not None:
+        logged["discriminator_loss"] = float(terms.adversarial.train_discriminator(fake.detach(), high))
+    return logged
+
+
+@torch.no_grad()
+def validation_psnr(generator: SwinIR, pairs: list[Pair], device: str) -> float:
+    """Mean over images of the PSNR (dB, RGB, 8 bit) on the validation crops."""
+    restored = [to_uint8(generator(to_tensor(pair.low)[None].to(device))[0]) for pair in pairs]
+    return float(np.mean([psnr(image, pair.high) for image, pair in zip(restored, pairs, strict=True)]))
+
+
+def _generator(spec: SuperResolution, context: Context) -> SwinIR:
+    if spec.start is not None:
+        return load_generator(context.parent("start")).to(context.device)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive_seed("generator", spec.seed))
+        return SwinIR(spec.scale, spec.generator).to(context.device)
+
+
+def _terms(spec: SuperResolution, context: Context) -> Terms:
+    metric = load_metric(context.parent("loss")).to(context.device) if spec.loss is not None else None
+    return Terms(metric, _adversarial(spec, context) if spec.discriminator is not None else None)
+
+
+def _adversarial(spec: SuperResolution, context: Context) -> AdversarialLoss:
+    assert spec.discriminator is not None
+    weights = spec.discriminator.weights
+    if isinstance(weights, RandomWeights):
+        backbone = backbones.build(spec.discriminator.backbone.model, derive_seed(weights.purpose, weights.seed))
+    else:
+        backbone = load_backbone(context.parent("discriminator.weights"))
+    seed = derive_seed("discriminator head", spec.seed)
+    discriminator = Discriminator(backbone, spec.discriminator.head, seed).to(context.device)
+    return AdversarialLoss(discriminator, spec.training.learning_rate)
+
+
+def _calibrate(spec: SuperResolution, terms: Terms, generator: SwinIR, pairs: list[Pair], context: Context) -> None:
+    """Sets the terms' weights, measuring where the spec says `calibrated`."""
+    wanted = {name: getattr(spec.weights, name) for name in ("pixel", "fidelity", "adversarial")}
+    wanted = {name: weight for name, weight in wanted.items() if name in terms.names()}
+    if not any(isinstance(weight, Calibrated) for weight in wanted.values()):
+        terms.set(wanted, {})
+        return
+    with torch.no_grad():
+        outputs = [(generator(_batch(pair.low, context)), _batch(pair.high, context)) for pair in pairs]
+    reference = load_metric(context.parent("reference_loss")).to(context.device)
+    norms = {name: gradient_norm(terms.function(name), outputs) for name in wanted}
+    norms["reference"] = gradient_norm(lambda fake, real: reference(fake, real).mean(), outputs)
+    terms.set(wanted, norms)
+
+
+def _batch(image: np.ndarray, context: Context) -> Tensor:
+    return to_tensor(image)[None].to(context.device)
+
+
+def _finish(
+    spec: SuperResolution,
+    context: Context,
+    loop: Loop,
+    generator: SwinIR,
+    ema: Ema,
+    terms: Terms,
+    pairs: list[Pair],
+    numbers: dict[str, float],
+) -> Result:
+    generator.load_state_dict(ema.shadow, strict=True)
+    numbers = {**numbers, **terms.numbers(), "validation_psnr": validation_psnr(generator, pairs, context.device)}
+    fall = numbers["validation_psnr_start"] - numbers["validation_psnr"]
+    if spec.start is not None and not fall <= spec.training.divergence:
+        return _diverged(loop, context, numbers, f"validation PSNR fell {fall:.2f} dB below the warm-up's")
+    loop.curves.write(context.out)
+    save_generator(context.out, ema.shadow, spec.generator, spec.scale)
+    if terms.adversarial is not None and spec.discriminator is not None:
+        save_backbone(context.out, terms.adversarial.discriminator.backbone, spec.discriminator.backbone.model)
+    return Result(numbers=numbers)
+
+
+def _diverged(loop: Loop, context: Context, numbers: dict[str, float], note: str) -> Result:
+    loop.curves.write(context.out)
+    return Result(status="diverged", numbers=numbers, note=note)

@@ -79,6 +79,7 @@ class Store:
         """Completes a trial: digests of its files into `record.json`, then DONE; its checkpoint is removed."""
         folder = self.folder(kind, key)
         shutil.rmtree(folder / "checkpoint", ignore_errors=True)
+        (folder / "progress.json").unlink(missing_ok=True)
         record["attempts"] = attempts(folder)
         record["files"] = {path: sha256(folder / path) for path in data_files(folder)}
         write_atomic(folder / "record.json", json.dumps(record, indent=1) + "\n")
@@ -89,11 +90,20 @@ class Store:
         write_atomic(self.folder(kind, key) / "FAILED", reason + "\n")
 
     @contextlib.contextmanager
-    def claim(self, kind: str, key: str) -> Iterator[Path]:
-        """Holds the trial's folder for this process. BlockingIOError when another live process holds it."""
+    def claim(self, kind: str, key: str, patience: float = 0.0) -> Iterator[Path]:
+        """Holds the trial's folder for this process, waiting up to `patience` seconds for another live process to let go
+        of it; after that raises BlockingIOError."""
         folder = self.folder(kind, key)
+        deadline = time.monotonic() + patience
         with open(folder / "lock", "a") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            while True:
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    if time.monotonic() > deadline:
+                        raise BlockingIOError(f"{folder}: another live process works on this trial") from None
+                    time.sleep(0.1)
             yield folder
 
 
@@ -118,7 +128,7 @@ def attempts(folder: Path) -> list[dict[str, Any]]:
 
 def data_files(folder: Path) -> list[str]:
     """Relative paths of a trial's results: everything but the store's own bookkeeping."""
-    own = {"spec.json", "record.json", "DONE", "FAILED", "lock", "attempts.jsonl"}
+    own = {"spec.json", "record.json", "DONE", "FAILED", "lock", "attempts.jsonl", "progress.json"}
     files = (path for path in folder.rglob("*") if path.is_file())
     return sorted(str(p.relative_to(folder)) for p in files if p.name not in own and not p.name.startswith("."))
 

@@ -61,8 +61,11 @@ class Judge:
 
     def _score(self, *images: torch.Tensor) -> list[float]:
         """Scores of one batch; metrics give (n,), (n, 1) or, for one image, a scalar."""
-        values = self._metric(*(x.float().clone() for x in images))
-        return [float(value) for value in values.reshape(-1)]
+        values = self._metric(*(x.float().clone() for x in images)).reshape(-1)
+        if len(values) != len(images[0]):
+            found = f"{len(values)} scores for {len(images[0])} images"
+            raise ValueError(f"judge {self.name!r}: found {found}; allowed: one each: add it to ONE_AT_A_TIME")
+        return [float(value) for value in values]
 
     def _check(self, images: torch.Tensor, role: str) -> None:
         where = f"judge {self.name!r}: {role}"
@@ -75,7 +78,7 @@ class Judge:
 
 
 @cache
-def judge(name: str, device: str = "cpu", batch: int = 16) -> Judge:
+def judge(name: str, device: str | torch.device = "cpu", batch: int = 16) -> Judge:
     """The judge `name` on `device`, scoring `batch` images at once; built once a process.
 
     Weights, where a metric has any, are read from pyiqa's cache. Raises ValueError for a name that pyiqa does not know.

@@ -54,17 +54,30 @@ def _print(summary: Summary, label_kind: str, console: Console) -> None:
         names = ("spearman", "spearman_low", "spearman_high", "spearman_p", "noise_ceiling", "change_against_none")
         rho, low, high, p, ceiling, change = (tables.text(row.get(name)) for name in names)
         bounds = f"{low} to {high}" if low else ""
-        shown.add_row(row["discriminator"], str(row["losses"]), rho, bounds, p, ceiling, change,
-                      f"{row['seeds']} of {row['seeds_planned']}")
+        shown.add_row(
+            row["discriminator"],
+            str(row["losses"]),
+            rho,
+            bounds,
+            p,
+            ceiling,
+            change,
+            f"{row['seeds']} of {row['seeds_planned']}",
+        )
     console.print(shown)
     for row in summary.asymmetry.to_dict("records"):
         if row["note"]:
             console.print(f"{row['discriminator']}: {row['note']}", markup=False, highlight=False)
     if summary.done < summary.planned:
-        console.print(f"{summary.done} of {summary.planned} trials are there; {summary.out / 'tables/missing.md'} says why.",
-                      highlight=False)
-    console.print(f"Wrote {summary.report}, {summary.out / 'tables'} and {summary.out / 'figures'}.", highlight=False,
-                  soft_wrap=True)
+        console.print(
+            f"{summary.done} of {summary.planned} trials are there; {summary.out / 'tables/missing.md'} says why.",
+            highlight=False,
+        )
+    console.print(
+        f"Wrote {summary.report}, {summary.out / 'tables'} and {summary.out / 'figures'}.",
+        highlight=False,
+        soft_wrap=True,
+    )
 
 
 def main(

@@ -93,8 +93,10 @@ def asymmetry(iqa: Panel, optimization: Mapping[str, Panel]) -> tuple[pd.DataFra
 
 
 def _point(iqa: Panel, optimization: Mapping[str, Panel]) -> Sampled:
-    return Sampled(_scores(iqa_scores, iqa, everything(iqa)),
-                   {name: _scores(optimization_scores, p, everything(p)) for name, p in optimization.items()})
+    return Sampled(
+        _scores(iqa_scores, iqa, everything(iqa)),
+        {name: _scores(optimization_scores, p, everything(p)) for name, p in optimization.items()},
+    )
 
 
 def _scores(score: Callable[[Panel, Draws], Array], panel: Panel, draws: Draws) -> Array:
@@ -111,8 +113,10 @@ def _resampled(iqa: Panel, optimization: Mapping[str, Panel]) -> Sampled:
         sets = _drawn(generator, len(panel.sets))
         return Draws(seeds, sets, tuple(_drawn(generator, part.contents) for part in panel.sets))
 
-    return Sampled(_scores(iqa_scores, iqa, draws(iqa, 1)),
-                   {name: _scores(optimization_scores, p, draws(p, 2)) for name, p in optimization.items()})
+    return Sampled(
+        _scores(iqa_scores, iqa, draws(iqa, 1)),
+        {name: _scores(optimization_scores, p, draws(p, 2)) for name, p in optimization.items()},
+    )
 
 
 def _drawn(generator: np.random.Generator, units: int) -> Array:
@@ -124,7 +128,9 @@ def _drawn(generator: np.random.Generator, units: int) -> Array:
 
 def _halves(iqa: Panel, optimization: Mapping[str, Panel]) -> tuple[float, dict[str, float]]:
     """Spearman-Brown corrected split-half reliability of the IQA ranking and of each optimization ranking."""
-    return _reliability(iqa_scores, iqa), {name: _reliability(optimization_scores, p) for name, p in optimization.items()}
+    return _reliability(iqa_scores, iqa), {
+        name: _reliability(optimization_scores, p) for name, p in optimization.items()
+    }
 
 
 def _reliability(score: Callable[[Panel, Draws], Array], panel: Panel) -> float:
@@ -150,26 +156,44 @@ def _split(generator: np.random.Generator, units: int) -> tuple[Array, Array]:
     return first, 1.0 - first
 
 
-def _row(name: str, point: Sampled, boot: Sampled, halves: tuple[float, dict[str, float]],
-         baseline: tuple[Array, Array]) -> dict[str, object]:
+def _row(
+    name: str, point: Sampled, boot: Sampled, halves: tuple[float, dict[str, float]], baseline: tuple[Array, Array]
+) -> dict[str, object]:
     both = np.isfinite(point.iqa[0]) & np.isfinite(point.optimization[name][0])
     n = int(both.sum())
     if n < LEAST_LOSSES:
-        return {"discriminator": name, "losses": n, "note": f"{n} losses have both scores; at least {LEAST_LOSSES} are "
-                "needed for a rank correlation"}
+        return {
+            "discriminator": name,
+            "losses": n,
+            "note": f"{n} losses have both scores; at least {LEAST_LOSSES} are needed for a rank correlation",
+        }
     x, y = point.iqa[0][both], point.optimization[name][0][both]
     (rho_p, how), (tau_p, _) = permutation_p(x, y, spearman), permutation_p(x, y, kendall)
     rho, resampled = _rho(point, name), _rho(boot, name)
     low, high = interval(resampled)
     ceiling, note = noise_ceiling(halves[0], halves[1][name])
     change_low, change_high = interval(resampled - baseline[1]) if name != "none" else (np.nan, np.nan)
-    return {"discriminator": name, "losses": n, "spearman": rho[0], "spearman_low": low, "spearman_high": high,
-            "spearman_p": rho_p, "kendall": float(kendall(x, y)), "kendall_p": tau_p,
-            "smallest_p": 2 / math.factorial(n), "p_method": how,
-            "resamples": int(np.isfinite(resampled).sum()), "iqa_reliability": halves[0],
-            "optimization_reliability": halves[1][name], "noise_ceiling": ceiling,
-            "change_against_none": rho[0] - baseline[0][0] if name != "none" else np.nan,
-            "change_low": change_low, "change_high": change_high, "note": note}
+    change = rho[0] - baseline[0][0] if name != "none" else np.nan
+    return {
+        "discriminator": name,
+        "losses": n,
+        "spearman": rho[0],
+        "spearman_low": low,
+        "spearman_high": high,
+        "spearman_p": rho_p,
+        "kendall": float(kendall(x, y)),
+        "kendall_p": tau_p,
+        "smallest_p": 2 / math.factorial(n),
+        "noise_ceiling": ceiling,
+        "change_against_none": change,
+        "change_low": change_low,
+        "change_high": change_high,
+        "iqa_reliability": halves[0],
+        "optimization_reliability": halves[1][name],
+        "p_method": how,
+        "resamples": int(np.isfinite(resampled).sum()),
+        "note": note,
+    }
 
 
 def noise_ceiling(iqa: float, optimization: float) -> tuple[float, str]:

@@ -1,12 +1,13 @@
 """Figures: IQA rank against optimization rank for each discriminator, and strips of real crops.
 
-Drawn with matplotlib's Agg in a light and a dark theme (the report shows the one that fits). Colours are Okabe and Ito's,
+Drawn with matplotlib's Agg; the scatter in a light and a dark theme, of which the report shows the one that fits. Colours are Okabe and Ito's,
 which colour-blind readers can tell apart; every point and column is labelled, so colour is never needed to read a figure.
 """
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -14,19 +15,26 @@ import pandas as pd
 from PIL import Image
 
 matplotlib.use("Agg")
-from matplotlib import pyplot as plt  # noqa: E402  (after the backend is chosen)
-from matplotlib.axes import Axes  # noqa: E402
-from matplotlib.figure import Figure  # noqa: E402
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C8C8C")
-THEMES = {"light": {"paper": "#ffffff", "ink": "#1b2330", "faint": "#8a93a3", "line": "#dde2ea"},
-          "dark": {"paper": "#161b24", "ink": "#e8ecf3", "faint": "#98a2b3", "line": "#323a48"}}
+THEMES = {
+    "light": {"paper": "#ffffff", "ink": "#1b2330", "faint": "#8a93a3", "line": "#dde2ea"},
+    "dark": {"paper": "#161b24", "ink": "#e8ecf3", "faint": "#98a2b3", "line": "#323a48"},
+}
+STRIP_INK = "#707887"
+"""Text of the strips: readable on white and on a dark page, so that one transparent picture serves both."""
 CROP = 48
 """Side of a crop, high-resolution pixels."""
 ZOOM = 2
 """Nearest-neighbour enlargement of every crop."""
-GAP, GUTTER, HEAD = 6, 176, 44
-"""Pixels between crops, left of the rows for the discriminators' names, and above for the columns' names."""
+GAP, HEAD, ROW_HEAD = 6, 26, 36
+"""Pixels between crops, above the figure for the image's name, and above each row for its name and its columns'."""
+COMMON = ("LR", "bicubic", "warm-up", "HR")
+"""What no discriminator changes: the first row of a strip, named `BESIDE`."""
+BESIDE = "without a loss network"
 IMAGES_PER_SET = 3
 DPI = 100
 
@@ -35,33 +43,48 @@ DPI = 100
 def theme(name: str) -> Iterator[dict[str, str]]:
     """matplotlib settings of a theme; yields its colours."""
     colours = THEMES[name]
-    settings = {"figure.facecolor": colours["paper"], "axes.facecolor": colours["paper"], "text.color": colours["ink"],
-                "axes.edgecolor": colours["line"], "axes.labelcolor": colours["ink"], "xtick.color": colours["faint"],
-                "ytick.color": colours["faint"], "font.size": 9.0, "axes.spines.top": False, "axes.spines.right": False,
-                "savefig.facecolor": colours["paper"], "svg.hashsalt": "aggregate"}
+    settings = {
+        "figure.facecolor": colours["paper"],
+        "axes.facecolor": colours["paper"],
+        "text.color": colours["ink"],
+        "axes.edgecolor": colours["line"],
+        "axes.labelcolor": colours["ink"],
+        "xtick.color": colours["faint"],
+        "ytick.color": colours["faint"],
+        "font.size": 9.0,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "savefig.facecolor": colours["paper"],
+        "svg.hashsalt": "aggregate",
+    }
     with plt.rc_context(settings):
         yield colours
 
 
-def write(ranking: pd.DataFrame, agreement: pd.DataFrame, restorations: pd.DataFrame, folder: Path) -> dict[str, list[Path]]:
-    """Draws every figure into `folder` as PNG and SVG, light and dark; returns the light PNGs by figure: `ranks`, `strips`.
-    The dark ones stand beside them as `<name>-dark`."""
+def write(
+    ranking: pd.DataFrame, agreement: pd.DataFrame, restorations: pd.DataFrame, folder: Path
+) -> dict[str, list[Path]]:
+    """Draws every figure into `folder` as PNG and SVG; returns the PNGs by figure: `ranks` (whose dark SVG stands beside it
+    as ranks-dark.svg) and `strips`."""
     folder.mkdir(parents=True, exist_ok=True)
-    strips = dict(strip_images(restorations))
-    for name in THEMES:
-        suffix = "" if name == "light" else f"-{name}"
-        with theme(name) as colours:
-            if len(ranking):
-                _save(draw_ranks(ranking, agreement, colours), folder / f"ranks{suffix}")
-            for image, panels in strips.items():
-                _save(draw_strip(image, panels, colours), folder / f"strip-{image}{suffix}")
-    ranks = [folder / "ranks.png"] if len(ranking) else []
-    return {"ranks": ranks, "strips": [folder / f"strip-{image}.png" for image in strips]}
+    drawn: dict[str, list[Path]] = {"ranks": [], "strips": []}
+    if len(ranking):
+        drawn["ranks"].append(folder / "ranks.png")
+        for name, files in (("light", ("ranks.png", "ranks.svg")), ("dark", ("ranks-dark.svg",))):
+            with theme(name) as colours:
+                _save(draw_ranks(ranking, agreement, colours), *(folder / file for file in files), dpi=2 * DPI)
+    for image, crops in strip_images(restorations):
+        png = folder / f"strip-{image}.png"
+        with theme("light"):
+            _save(draw_strip(image, crops), png, png.with_suffix(".svg"), dpi=DPI, transparent=True)
+        drawn["strips"].append(png)
+    return drawn
 
 
-def _save(figure: Figure, stem: Path) -> None:
-    figure.savefig(stem.with_suffix(".png"), dpi=2 * DPI if stem.name.startswith("ranks") else DPI)
-    figure.savefig(stem.with_suffix(".svg"), dpi=DPI, metadata={"Date": None})
+def _save(figure: Figure, *files: Path, dpi: int, transparent: bool = False) -> None:
+    for file in files:
+        metadata = {"Date": None} if file.suffix == ".svg" else None
+        figure.savefig(file, dpi=dpi, metadata=metadata, transparent=transparent)
     plt.close(figure)
 
 
@@ -73,18 +96,28 @@ def draw_ranks(ranking: pd.DataFrame, agreement: pd.DataFrame, colours: Mapping[
     names = list(dict.fromkeys(ranking["discriminator"]))
     columns = min(3, len(names))
     rows = -(-len(names) // columns)
-    figure, axes = plt.subplots(rows, columns, figsize=(3.3 * columns, 3.3 * rows + 0.2), squeeze=False,
-                                sharex=True, sharey=True, layout="constrained")
+    width, height = 3.2 * columns + 0.5, 3.4 * rows + 0.4
+    figure, axes = plt.subplots(rows, columns, figsize=(width, height), squeeze=False, sharex=True, sharey=True)
+    figure.subplots_adjust(
+        left=0.6 / width, right=1 - 0.1 / width, bottom=0.55 / height, top=1 - 0.45 / height, wspace=0.12, hspace=0.26
+    )
     rho = agreement.set_index("discriminator")
     for axis, name in zip(axes.flat, names, strict=False):
         _draw_panel(axis, ranking[ranking["discriminator"] == name], colours)
         axis.set_title(name, loc="left", fontweight="bold", fontsize=10, pad=18)
-        axis.text(0, 1.02, _agreement(rho.loc[name]), transform=axis.transAxes, fontsize=8, color=colours["faint"],
-                  va="bottom")
-    for axis in axes.flat[len(names):]:
+        axis.text(
+            0,
+            1.02,
+            _agreement(rho.loc[name]),
+            transform=axis.transAxes,
+            fontsize=8,
+            color=colours["faint"],
+            va="bottom",
+        )
+    for axis in axes.flat[len(names) :]:
         axis.set_visible(False)
-    figure.supxlabel("IQA rank (better to the right)", fontsize=9)
-    figure.supylabel("optimization rank (better to the top)", fontsize=9)
+    figure.supxlabel("IQA rank (better to the right)", fontsize=9, y=0.1 / height)
+    figure.supylabel("optimization rank (better to the top)", fontsize=9, x=0.12 / width)
     return figure
 
 
@@ -103,11 +136,15 @@ def _draw_panel(axis: Axes, points: pd.DataFrame, colours: Mapping[str, str]) ->
             continue
         colour = PALETTE[i % len(PALETTE)]
         axis.plot([row.iqa_rank_low, row.iqa_rank_high], [y[i], y[i]], color=colour, alpha=0.3, linewidth=1)
-        axis.plot([x[i], x[i]], [row.optimization_rank_low, row.optimization_rank_high], color=colour, alpha=0.3, linewidth=1)
+        axis.plot(
+            [x[i], x[i]], [row.optimization_rank_low, row.optimization_rank_high], color=colour, alpha=0.3, linewidth=1
+        )
         axis.plot(x[i], y[i], "o", color=colour, markersize=6)
         below = int((y[x < x[i]] == y[i]).sum()) % 2 == 1  # neighbours on one height take turns above and below
         at, vertical = ((0, -6), "top") if below else ((0, 6), "bottom")
-        axis.annotate(row.loss, (x[i], y[i]), xytext=at, textcoords="offset points", ha="center", va=vertical, fontsize=8)
+        axis.annotate(
+            row.loss, (x[i], y[i]), xytext=at, textcoords="offset points", ha="center", va=vertical, fontsize=8
+        )
     axis.set(xlim=(n + 0.7, 0.3), ylim=(n + 0.7, 0.3), xticks=range(1, n + 1), yticks=range(1, n + 1), aspect="equal")
     axis.tick_params(length=0)
 
@@ -115,12 +152,13 @@ def _draw_panel(axis: Axes, points: pd.DataFrame, colours: Mapping[str, str]) ->
 # --------------------------------------------------------------------------------------------------- strips
 
 
-def strip_images(restorations: pd.DataFrame) -> Iterator[tuple[str, dict[tuple[str, str], np.ndarray | None]]]:
-    """For the first images of each test set: name, and crops (side, side, 3) uint8 by (discriminator, column).
+Crops = dict[tuple[str, str], np.ndarray | None]
+"""Crops (side, side, 3) uint8 by (row, column); None where the restoration is not there."""
 
-    Columns are LR, bicubic, warm-up, each loss and HR; the columns that no discriminator changes stand under `""`. A crop is None
-    where its restoration is not there. The first seed is shown, on the window in which the HR image varies most.
-    """
+
+def strip_images(restorations: pd.DataFrame) -> Iterator[tuple[str, Crops]]:
+    """(name, crops) of the first images of each test set, in the window in which the HR image varies most. Rows are `BESIDE`
+    and the discriminators, columns `COMMON` and the losses; the first seed is shown."""
     for data_set in dict.fromkeys(restorations["data_set"]):
         here = restorations[restorations["data_set"] == data_set]
         bicubic = here[(here["loss"] == "bicubic") & (here["status"] == "done")]
@@ -131,23 +169,23 @@ def strip_images(restorations: pd.DataFrame) -> Iterator[tuple[str, dict[tuple[s
             yield path.stem, _crops(here, source, path.stem)
 
 
-def _crops(here: pd.DataFrame, source: Path, image: str) -> dict[tuple[str, str], np.ndarray | None]:
+def _crops(here: pd.DataFrame, source: Path, image: str) -> Crops:
     high, low = _read(source / "reference" / f"{image}.png"), _read(source / "low_resolution" / f"{image}.png")
     scale = high.shape[0] // low.shape[0]
-    top, left = busiest_window(high, min(CROP, *high.shape[:2]), scale)
-    window = slice(top, top + CROP), slice(left, left + CROP)
-    panels: dict[tuple[str, str], np.ndarray | None] = {("", "LR"): enlarge(low, scale)[window]}
-    seed = here["seed"].min()
-    for row in here[here["seed"].isna() | (here["seed"] == seed)].itertuples():
-        common = row.loss in ("bicubic", "warm-up")
+    side = min(CROP, *high.shape[:2])
+    top, left = busiest_window(high, side, scale)
+    window = slice(top, top + side), slice(left, left + side)
+    crops: Crops = {(BESIDE, "LR"): enlarge(low, scale)[window]}
+    first = here["seed"].min()
+    for row in here[here["seed"].isna() | (here["seed"] == first)].itertuples():
         restored = _read(Path(row.folder) / "images" / f"{image}.png")[window] if row.status == "done" else None
-        panels["" if common else row.discriminator, row.loss] = restored
-    panels["", "HR"] = high[window]
-    return panels
+        crops[BESIDE if row.loss in COMMON else row.discriminator, row.loss] = restored
+    crops[BESIDE, "HR"] = high[window]
+    return crops
 
 
 def busiest_window(image: np.ndarray, side: int, step: int) -> tuple[int, int]:
-    """(top, left), multiples of `step`, of the square of `side` pixels in which the grey (H, W, 3) image varies most."""
+    """(top, left), multiples of `step`, of the square of `side` pixels in which an image (H, W, 3) varies most in grey."""
     grey = image.mean(axis=2)
     windows = np.lib.stride_tricks.sliding_window_view(grey, (side, side))[::step, ::step]
     top, left = np.unravel_index(windows.var(axis=(2, 3)).argmax(), windows.shape[:2])
@@ -159,40 +197,35 @@ def enlarge(image: np.ndarray, factor: int) -> np.ndarray:
     return image.repeat(factor, axis=0).repeat(factor, axis=1)
 
 
-def draw_strip(image: str, panels: Mapping[tuple[str, str], np.ndarray | None], colours: Mapping[str, str]) -> Figure:
-    """One image: a row for each discriminator, a column for each loss, between bicubic and HR. One crop pixel is
-    `ZOOM` x `ZOOM` pixels of the PNG; nothing is interpolated."""
-    rows = [name for name in dict.fromkeys(row for row, _ in panels) if name] or [""]
-    columns = _columns(panels)
-    cell = CROP * ZOOM + GAP
-    width, height = GUTTER + len(columns) * cell, HEAD + len(rows) * cell
-    canvas = np.tile(np.array(matplotlib.colors.to_rgb(colours["paper"])) * 255, (height, width, 1)).astype(np.uint8)
+def draw_strip(image: str, crops: Crops) -> Figure:
+    """One image: a row for each discriminator below the row that needs none. A pixel of a crop is `ZOOM` x `ZOOM` pixels
+    of the PNG; nothing is interpolated."""
+    rows = {row: [c for r, c in crops if r == row] for row in dict.fromkeys(row for row, _ in crops)}
+    rows[BESIDE] = [name for name in COMMON if name in rows[BESIDE]]
+    cell, step = CROP * ZOOM, CROP * ZOOM + ROW_HEAD + GAP
+    width, height = max(map(len, rows.values())) * (cell + GAP), HEAD + len(rows) * step
+    canvas = np.zeros((height, width, 4), dtype=np.uint8)
     figure = plt.figure(figsize=(width / DPI, height / DPI), dpi=DPI)
-    for c, column in enumerate(columns):
-        x = GUTTER + c * cell
-        figure.text((x + CROP * ZOOM / 2) / width, 1 - 34 / height, column, ha="center", fontsize=8, va="center")
-        for r, row in enumerate(rows):
-            y, common = HEAD + r * cell, ("", column) in panels
-            crop = panels.get(("", column)) if common else panels.get((row, column))
-            if crop is not None and not (common and r):
+
+    def write_text(x: float, y: float, words: str, **style: Any) -> None:
+        figure.text(x / width, 1 - y / height, words, color=STRIP_INK, va="center", **style)
+
+    write_text(0, HEAD / 2, image, fontsize=11, fontweight="bold")
+    for r, (row, columns) in enumerate(rows.items()):
+        y = HEAD + r * step
+        write_text(0, y + 10, row, fontsize=8.5, fontweight="bold")
+        for c, column in enumerate(columns):
+            x, crop = c * (cell + GAP), crops[row, column]
+            write_text(x, y + 26, column, fontsize=8)
+            if crop is None:
+                write_text(x + cell / 2, y + ROW_HEAD + cell / 2, "not there", fontsize=8, ha="center")
+            else:
                 shown = enlarge(crop, ZOOM)
-                canvas[y:y + shown.shape[0], x:x + shown.shape[1]] = shown
-            elif not common:
-                figure.text((x + CROP * ZOOM / 2) / width, 1 - (y + CROP * ZOOM / 2) / height, "not there", ha="center",
-                            va="center", fontsize=7, color=colours["faint"])
-    figure.text(8 / width, 1 - 12 / height, image, fontsize=10, fontweight="bold", va="center")
-    for r, row in enumerate(rows):
-        figure.text((GUTTER - 10) / width, 1 - (HEAD + r * cell + CROP * ZOOM / 2) / height, row, ha="right", va="center",
-                    fontsize=8)
+                canvas[y + ROW_HEAD :, x:][: shown.shape[0], : shown.shape[1]] = np.dstack(
+                    [shown, np.full(shown.shape[:2], 255)]
+                )
     figure.figimage(canvas, 0, 0, zorder=-1)
     return figure
-
-
-def _columns(panels: Mapping[tuple[str, str], np.ndarray | None]) -> list[str]:
-    first, last = ["LR", "bicubic", "warm-up"], ["HR"]
-    names = list(dict.fromkeys(column for _, column in panels))
-    middle = [name for name in names if name not in first + last]
-    return [*(name for name in first if name in names), *middle, *last]
 
 
 def _read(path: Path) -> np.ndarray:

@@ -56,8 +56,11 @@ class Draws:
 
 def everything(panel: Panel) -> Draws:
     """One weighting (R = 1) in which every unit counts once: the point estimate."""
-    return Draws(np.ones((1, len(panel.seeds))), np.ones((1, len(panel.sets))),
-                 tuple(np.ones((1, part.contents)) for part in panel.sets))
+    return Draws(
+        np.ones((1, len(panel.seeds))),
+        np.ones((1, len(panel.sets))),
+        tuple(np.ones((1, part.contents)) for part in panel.sets),
+    )
 
 
 def ranks(scores: Array) -> Array:
@@ -124,24 +127,42 @@ def iqa_panel(cells: pd.DataFrame, scores: pd.DataFrame, losses: Sequence[str], 
     return _panel(cells, scores, losses, seeds, judges=None)
 
 
-def optimization_panel(cells: pd.DataFrame, scores: pd.DataFrame, losses: Sequence[str], seeds: Sequence[int],
-                       discriminator: str) -> Panel:
+def optimization_panel(
+    cells: pd.DataFrame, scores: pd.DataFrame, losses: Sequence[str], seeds: Sequence[int], discriminator: str
+) -> Panel:
     """The optimization side under one discriminator: the judges that have a family, turned so that higher is better."""
-    cells = cells[(cells["role"] == "judging") & ~cells["baseline"] & (cells["family"] != "")
-                  & (cells["discriminator"] == discriminator)]
+    cells = cells[
+        (cells["role"] == "judging")
+        & ~cells["baseline"]
+        & (cells["family"] != "")
+        & (cells["discriminator"] == discriminator)
+    ]
     return _panel(cells, scores, losses, seeds, judges=tuple(dict.fromkeys(cells["judge"])))
 
 
-def _panel(cells: pd.DataFrame, scores: pd.DataFrame, losses: Sequence[str], seeds: Sequence[int],
-           judges: tuple[str, ...] | None) -> Panel:
-    sets = tuple(_image_set(name, cells[cells["data_set"] == name], scores, losses, seeds, judges or ("",))
-                 for name in dict.fromkeys(cells["data_set"]))
+def _panel(
+    cells: pd.DataFrame,
+    scores: pd.DataFrame,
+    losses: Sequence[str],
+    seeds: Sequence[int],
+    judges: tuple[str, ...] | None,
+) -> Panel:
+    sets = tuple(
+        _image_set(name, cells[cells["data_set"] == name], scores, losses, seeds, judges or ("",))
+        for name in dict.fromkeys(cells["data_set"])
+    )
     families = dict(zip(cells["judge"], cells["family"], strict=True))
     return Panel(tuple(losses), tuple(seeds), sets, tuple(families[judge] for judge in judges or ()))
 
 
-def _image_set(name: str, cells: pd.DataFrame, scores: pd.DataFrame, losses: Sequence[str], seeds: Sequence[int],
-               judges: tuple[str, ...]) -> ImageSet:
+def _image_set(
+    name: str,
+    cells: pd.DataFrame,
+    scores: pd.DataFrame,
+    losses: Sequence[str],
+    seeds: Sequence[int],
+    judges: tuple[str, ...],
+) -> ImageSet:
     done = cells[cells["status"] == "done"]
     rows = scores[scores["key"].isin(set(done["key"]))]
     table = rows.pivot(index="image", columns="key", values="prediction")

@@ -15,24 +15,42 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from orchestrator.aggregate.scores import Evidence
 from orchestrator.aggregate.tables import CAUTION, COUNTS, Table, text
 
-RUNS = {"spearman": ("spearman_low", "spearman_high"), "change_against_none": ("change_low", "change_high"),
-        "iqa_rank": ("iqa_rank_low", "iqa_rank_high"), "optimization_rank": ("optimization_rank_low", "optimization_rank_high"),
-        "shift": ("shift_low", "shift_high")}
+RUNS = {
+    "spearman": ("spearman_low", "spearman_high"),
+    "change_against_none": ("change_low", "change_high"),
+    "iqa_rank": ("iqa_rank_low", "iqa_rank_high"),
+    "optimization_rank": ("optimization_rank_low", "optimization_rank_high"),
+    "shift": ("shift_low", "shift_high"),
+}
 """A value's bounds: shown in its own cell."""
-WORDS = {"data_set": "set", "spearman": "Spearman ρ", "spearman_p": "p (ρ)", "kendall": "Kendall τ", "kendall_p": "p (τ)",
-         "smallest_p": "smallest p", "srcc": "SRCC", "krcc": "KRCC", "plcc": "PLCC", "plcc_fitted": "PLCC fitted",
-         "iqa_score": "IQA score", "iqa_rank": "IQA rank", "iqa_reliability": "IQA reliability"}
+WORDS = {
+    "data_set": "set",
+    "spearman": "Spearman ρ",
+    "spearman_p": "p (ρ)",
+    "kendall": "Kendall τ",
+    "kendall_p": "p (τ)",
+    "smallest_p": "smallest p",
+    "srcc": "SRCC",
+    "krcc": "KRCC",
+    "plcc": "PLCC",
+    "plcc_fitted": "PLCC fitted",
+    "iqa_score": "IQA score",
+    "iqa_rank": "IQA rank",
+    "iqa_reliability": "IQA reliability",
+}
 OPEN = ("asymmetry", "ranks", "fr_iqa_by_loss", "iqa_transfer", "counts")
 """Tables that are shown unfolded."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """What one cell shows: its text, a second line, and whether it is a number."""
+    """What one cell shows: its text, a second line, whether it is a number, and the keys behind it where they are not those of
+    its whole row."""
 
     text: str
     beside: str = ""
     number: bool = False
+    keys: str = ""
 
 
 @dataclass(frozen=True)
@@ -47,14 +65,29 @@ class View:
 
 def write(evidence: Evidence, tables: Sequence[Table], figures: Mapping[str, Sequence[Path]], path: Path) -> Path:
     """Writes the page to `path` and returns it."""
-    environment = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined,
-                              trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
     page = environment.get_template("report.html.j2").render(
-        name=evidence.name, caution=CAUTION, label_kind=evidence.label_kind, losses=evidence.losses,
-        discriminators=evidence.discriminators, seeds=evidence.seeds, done=_done(evidence.cells),
-        planned=evidence.cells["key"].nunique(), diverged=_diverged(evidence.cells),
-        tables={table.name: view(table) for table in tables}, ranks=[picture(p, "svg") for p in figures["ranks"]],
-        strips=[picture(p, "png") for p in figures["strips"]],
+        name=evidence.name,
+        caution=CAUTION,
+        label_kind=evidence.label_kind,
+        losses=evidence.losses,
+        discriminators=evidence.discriminators,
+        seeds=evidence.seeds,
+        done=_done(evidence.cells),
+        planned=evidence.cells["key"].nunique(),
+        diverged=_diverged(evidence.cells),
+        tables={table.name: ranks_view(table) if table.name == "ranks" else view(table) for table in tables},
+        ranks=[
+            {"light": data_uri(p.with_suffix(".svg")), "dark": data_uri(p.with_name(f"{p.stem}-dark.svg"))}
+            for p in figures["ranks"]
+        ],
+        strips=[{"name": p.stem.removeprefix("strip-"), "image": data_uri(p)} for p in figures["strips"]],
     )
     path.write_text(page, encoding="utf-8")
     return path
@@ -92,8 +125,10 @@ def _column(frame: pd.DataFrame, name: str) -> list[Cell]:
         beside = [f"{text(a)} to {text(b)}" if pd.notna(a) else "" for a, b in zip(low, high, strict=True)]
     elif f"{name}_sd" in frame:
         beside = [f"± {text(sd)}" if pd.notna(sd) else "" for sd in frame[f"{name}_sd"]]
-    return [Cell(text(value) or ("–" if number else ""), extra, number)
-            for value, extra in zip(frame[name], beside, strict=True)]
+    return [
+        Cell(text(value) or ("–" if number else ""), extra, number)
+        for value, extra in zip(frame[name], beside, strict=True)
+    ]
 
 
 def _counted(frame: pd.DataFrame, name: str) -> list[Cell]:
@@ -101,15 +136,36 @@ def _counted(frame: pd.DataFrame, name: str) -> list[Cell]:
     return [Cell(f"{there} of {planned}", number=True) for there, planned in pairs]
 
 
-def picture(path: Path, form: str) -> dict[str, str]:
-    """Data URIs of a figure in both themes, and what it shows."""
-    media = {"svg": "image/svg+xml", "png": "image/png"}[form]
+def ranks_view(table: Table) -> View:
+    """The ranks table laid out wide: a row a loss, a column a discriminator, the shift below each rank."""
+    frame, rows = table.frame, []
+    for _, of_loss in frame.groupby("loss", sort=False):
+        records = of_loss.to_dict("records")
+        cells = [Cell(records[0]["loss"]), Cell(_rank(records[0], "iqa_rank"), _bounds(records[0], "iqa_rank"), True)]
+        for row in records:
+            shift = f"shift {row['shift']:+g}, {_bounds(row, 'shift')}" if pd.notna(row["shift"]) else ""
+            there = f"{row['seeds']} of {row['seeds_planned']} seeds, {row['trials']} of {row['trials_planned']} trials"
+            rank = f"{_rank(row, 'optimization_rank')} [{_bounds(row, 'optimization_rank')}]"
+            cells.append(Cell(rank, f"{shift}; {there}".removeprefix("; "), True, f"keys: {row['keys']}"))
+        rows.append(("", cells))
+    headings = [Cell("loss"), Cell("IQA rank", "95 % interval", True)]
+    headings += [Cell(name, "optimization rank", True) for name in dict.fromkeys(frame["discriminator"])]
+    return View(table, headings, rows, True)
 
-    def uri(file: Path) -> str:
-        return f"data:{media};base64,{base64.b64encode(file.read_bytes()).decode()}"
 
-    dark = path.with_stem(f"{path.stem}-dark").with_suffix(f".{form}")
-    return {"name": path.stem.removeprefix("strip-"), "light": uri(path.with_suffix(f".{form}")), "dark": uri(dark)}
+def _rank(row: Mapping[str, float], name: str) -> str:
+    return f"{round(row[name], 3):g}" if pd.notna(row[name]) else "–"
+
+
+def _bounds(row: Mapping[str, float], name: str) -> str:
+    low, high = row[f"{name}_low"], row[f"{name}_high"]
+    return f"{round(low, 3):g} to {round(high, 3):g}" if pd.notna(low) else ""
+
+
+def data_uri(file: Path) -> str:
+    """A PNG or SVG file as a data URI."""
+    media = {".svg": "image/svg+xml", ".png": "image/png"}[file.suffix]
+    return f"data:{media};base64,{base64.b64encode(file.read_bytes()).decode()}"
 
 
 def _done(cells: pd.DataFrame) -> int:

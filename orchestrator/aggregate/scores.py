@@ -25,8 +25,20 @@ from orchestrator.identity import key
 from orchestrator.spec import Trial, parents
 from orchestrator.store import Store
 
-LABEL_FIELDS = ("role", "loss", "discriminator", "initialization", "task", "backbone", "start", "seed", "data_set",
-                "judge", "family", "baseline")
+LABEL_FIELDS = (
+    "role",
+    "loss",
+    "discriminator",
+    "initialization",
+    "task",
+    "backbone",
+    "start",
+    "seed",
+    "data_set",
+    "judge",
+    "family",
+    "baseline",
+)
 NUMBERS = ("lower_better", "validation_psnr", "validation_psnr_bicubic")
 SCORE_COLUMNS = ("key", "kind", "measure", "data_set", "split", "image", "content", "seed", "prediction", "label")
 SCORED_ROLES = ("metric_benchmark", "judging", "iqa_benchmark")
@@ -58,9 +70,14 @@ def read(grid_path: Path) -> Evidence:
     scored = cells[cells["role"].isin(SCORED_ROLES) & (cells["status"] == "done")]
     folders = (store.folder(*unit) for unit in dict.fromkeys(zip(scored["kind"], scored["key"], strict=True)))
     return Evidence(
-        name=grid.name, seeds=tuple(grid.seeds), losses=tuple(study.losses),
-        discriminators=tuple(study.discriminators), label_kind=study.label_kind, cells=cells,
-        scores=read_scores(folders), restorations=_restorations(study.labels, outcomes, store),
+        name=grid.name,
+        seeds=tuple(grid.seeds),
+        losses=tuple(study.losses),
+        discriminators=tuple(study.discriminators),
+        label_kind=study.label_kind,
+        cells=cells,
+        scores=read_scores(folders),
+        restorations=_restorations(study.labels, outcomes, store),
     )
 
 
@@ -117,8 +134,15 @@ def _restorations(labels: Iterable[Any], outcomes: _Outcomes, store: Store) -> p
         unit = (label.loss, label.discriminator, label.seed, label.data_set)
         if unit not in rows:
             address, status, _ = outcomes.of(label.spec.restoration)
-            rows[unit] = {"loss": label.loss, "discriminator": label.discriminator, "seed": label.seed,
-                          "data_set": label.data_set, "baseline": label.baseline, "key": address, "status": status,
-                          "folder": str(store.folder("restoration", address))}
+            rows[unit] = {
+                "loss": label.loss,
+                "discriminator": label.discriminator,
+                "seed": label.seed,
+                "data_set": label.data_set,
+                "baseline": label.baseline,
+                "key": address,
+                "status": status,
+                "folder": str(store.folder("restoration", address)),
+            }
     columns = ["loss", "discriminator", "seed", "data_set", "baseline", "key", "status", "folder"]
     return pd.DataFrame(list(rows.values()), columns=columns).astype({"seed": "Int64"})

@@ -15,7 +15,13 @@ import pandas as pd
 from orchestrator.aggregate import asymmetry as asymmetries
 from orchestrator.aggregate.correlation import krcc, plcc, plcc_fitted, srcc
 from orchestrator.aggregate.ranking import (
-    everything, iqa_panel, iqa_scores, optimization_panel, optimization_scores, ranks, z_scores,
+    everything,
+    iqa_panel,
+    iqa_scores,
+    optimization_panel,
+    optimization_scores,
+    ranks,
+    z_scores,
 )
 from orchestrator.aggregate.scores import Evidence
 
@@ -33,30 +39,48 @@ class Table:
     title: str
     note: str
     frame: pd.DataFrame
+    method: str = ""
+    """How the numbers are made, where that is long."""
 
 
 def build(evidence: Evidence) -> list[Table]:
     """All tables of the study, the main one first."""
     iqa = iqa_panel(evidence.cells, evidence.scores, evidence.losses, evidence.seeds)
-    panels = {name: optimization_panel(evidence.cells, evidence.scores, evidence.losses, evidence.seeds, name)
-              for name in evidence.discriminators}
+    panels = {
+        name: optimization_panel(evidence.cells, evidence.scores, evidence.losses, evidence.seeds, name)
+        for name in evidence.discriminators
+    }
     asymmetry, ranking = asymmetries.asymmetry(iqa, panels)
     judged = judged_cells(evidence.cells)
     return [
-        Table("asymmetry", "Asymmetry", "Agreement of the ranking of losses as metrics (IQA score) with their ranking as "
-              "training losses (optimization score): +1 is full agreement. smallest_p is the least p that can be "
-              f"attained at this number of losses. {asymmetries.METHOD}",
-              with_counts(asymmetry, _both_sides(evidence.cells, evidence.discriminators), ["discriminator"])),
-        Table("ranks", "Ranks of the losses", "Rank 1 is best; shift = optimization rank - IQA rank, so a positive shift is "
-              "a loss that trains worse than it measures. _low and _high bound the 95 % bootstrap intervals described "
-              "at the asymmetry table.",
-              with_counts(ranking, _both_sides(evidence.cells, evidence.discriminators), ["loss", "discriminator"])),
+        Table(
+            "asymmetry",
+            "Asymmetry",
+            "Agreement of the ranking of losses as metrics (IQA score) with their ranking as "
+            "training losses (optimization score): +1 is full agreement. smallest p is the least p that can be "
+            "attained at this number of losses.",
+            with_counts(asymmetry, _both_sides(evidence.cells, evidence.discriminators), ["discriminator"]),
+            method=asymmetries.METHOD,
+        ),
+        Table(
+            "ranks",
+            "Ranks of the losses",
+            "Rank 1 is best; shift = optimization rank - IQA rank, so a positive shift is "
+            "a loss that trains worse than it measures. _low and _high bound the 95 % bootstrap intervals described "
+            "at the asymmetry table.",
+            with_counts(ranking, _both_sides(evidence.cells, evidence.discriminators), ["loss", "discriminator"]),
+        ),
         fr_iqa_by_loss(evidence, iqa_scores(iqa, everything(iqa))[0] if iqa.sets else np.full(len(iqa.losses), np.nan)),
         optimization_by_judge(evidence),
-        Table("optimization_score", "Optimization score by loss and discriminator", "Borda points over the ranked losses "
-              "present, 1 is best and 0 worst, averaged within judge families, over families, test sets and seeds; the "
-              "z-score is the second view. Only judges with a family count. Comparable within a discriminator, not "
-              "between them.", with_counts(_optimization_scores(panels), judged, ["loss", "discriminator"])),
+        Table(
+            "optimization_score",
+            "Optimization score by loss and discriminator",
+            "Borda points over the ranked losses "
+            "present, 1 is best and 0 worst, averaged within judge families, over families, test sets and seeds; the "
+            "z-score is the second view. Only judges with a family count. Comparable within a discriminator, not "
+            "between them.",
+            with_counts(_optimization_scores(panels), judged, ["loss", "discriminator"]),
+        ),
         *iqa_transfer(evidence),
         counts(evidence),
         missing(evidence),
@@ -74,10 +98,15 @@ def with_counts(rows: pd.DataFrame, cells: pd.DataFrame, by: list[str]) -> pd.Da
     complete = done.groupby([*(cells[name] for name in by), seed]).all().groupby(level=by)
     per_row = cells.groupby(by)
     finished = cells[done].groupby(by)["key"]
-    found = pd.DataFrame({
-        "seeds": complete.sum(), "seeds_planned": complete.size(), "trials": finished.nunique(),
-        "trials_planned": per_row["key"].nunique(), "keys": finished.agg(lambda keys: " ".join(sorted(set(keys)))),
-    }).reset_index()
+    found = pd.DataFrame(
+        {
+            "seeds": complete.sum(),
+            "seeds_planned": complete.size(),
+            "trials": finished.nunique(),
+            "trials_planned": per_row["key"].nunique(),
+            "keys": finished.agg(lambda keys: " ".join(sorted(set(keys)))),
+        }
+    ).reset_index()
     merged = rows.merge(found, on=by, how="left")
     merged[COUNTS] = merged[COUNTS].fillna(0).astype(int)
     merged["keys"] = merged["keys"].fillna("")
@@ -119,11 +148,19 @@ def correlations(scores: pd.DataFrame, fitted: bool = False) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
     for key, trial in scores[scores["kind"] == "benchmark"].groupby("key", sort=False):
         prediction, label = trial["prediction"].to_numpy(dtype=float), trial["label"].to_numpy(dtype=float)
-        rows.append({"key": key, "srcc": srcc(prediction, label), "krcc": krcc(prediction, label),
-                     "plcc": plcc(prediction, label)})
+        rows.append(
+            {
+                "key": key,
+                "srcc": srcc(prediction, label),
+                "krcc": krcc(prediction, label),
+                "plcc": plcc(prediction, label),
+            }
+        )
         if fitted:
             rows[-1]["plcc_fitted"], rows[-1]["converged"] = plcc_fitted(prediction, label)
-    return pd.DataFrame(rows, columns=["key", "srcc", "krcc", "plcc", *(["plcc_fitted", "converged"] if fitted else [])])
+    return pd.DataFrame(
+        rows, columns=["key", "srcc", "krcc", "plcc", *(["plcc_fitted", "converged"] if fitted else [])]
+    )
 
 
 def fr_iqa_by_loss(evidence: Evidence, iqa_score: np.ndarray) -> Table:
@@ -135,10 +172,14 @@ def fr_iqa_by_loss(evidence: Evidence, iqa_score: np.ndarray) -> Table:
     fits = values.groupby(by)["converged"].agg(lambda fit: f"converged {int(fit.sum())} of {len(fit)}")
     rows = rows.merge(fits.rename("fit").reset_index(), how="left", on=by)
     ranked = pd.DataFrame({"loss": evidence.losses, "iqa_score": iqa_score, "iqa_rank": ranks(iqa_score)})
-    return Table("fr_iqa_by_loss", "FR-IQA performance of each loss", "PLCC raw and after a four-parameter logistic fit "
-                 "(empty where no fit converged); mean and sd over seeds. IQA score: mean SRCC over the FR benchmarks, "
-                 "a seed that lacks one being left out. An sd is empty where the seeds share one trial.",
-                 with_counts(rows.merge(ranked, how="left", on="loss"), cells, by))
+    return Table(
+        "fr_iqa_by_loss",
+        "FR-IQA performance of each loss",
+        "PLCC raw and after a four-parameter logistic fit "
+        "(empty where no fit converged); mean and sd over seeds. IQA score: mean SRCC over the FR benchmarks, "
+        "a seed that lacks one being left out. An sd is empty where the seeds share one trial.",
+        with_counts(rows.merge(ranked, how="left", on="loss"), cells, by),
+    )
 
 
 def optimization_by_judge(evidence: Evidence) -> Table:
@@ -153,9 +194,13 @@ def optimization_by_judge(evidence: Evidence) -> Table:
     better = values.groupby("judge")["lower_better"].first().map({0.0: "higher", 1.0: "lower"})
     rows = rows.merge(sizes, how="left", on=by).astype({"images": "Int64"})
     rows["better"] = rows["judge"].map(better).fillna("").astype(str)
-    return Table("optimization_by_judge", "Optimization by judge", "Image means in the judge's own units: mean and sd over "
-                 "seeds. Judges without a family are printed beside and not in the score; baselines are never ranked.",
-                 with_counts(rows, cells, by))
+    return Table(
+        "optimization_by_judge",
+        "Optimization by judge",
+        "Image means in the judge's own units: mean and sd over "
+        "seeds. Judges without a family are printed beside and not in the score; baselines are never ranked.",
+        with_counts(rows, cells, by),
+    )
 
 
 def _optimization_scores(panels: dict[str, Any]) -> pd.DataFrame:
@@ -165,8 +210,17 @@ def _optimization_scores(panels: dict[str, Any]) -> pd.DataFrame:
             continue
         score = optimization_scores(panel, everything(panel))[0]
         z_score = optimization_scores(panel, everything(panel), view=z_scores)[0]
-        frames.append(pd.DataFrame({"loss": panel.losses, "discriminator": name, "optimization_score": score,
-                                    "optimization_rank": ranks(score), "z_score": z_score}))
+        frames.append(
+            pd.DataFrame(
+                {
+                    "loss": panel.losses,
+                    "discriminator": name,
+                    "optimization_score": score,
+                    "optimization_rank": ranks(score),
+                    "z_score": z_score,
+                }
+            )
+        )
     columns = ["loss", "discriminator", "optimization_score", "optimization_rank", "z_score"]
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
 
@@ -184,21 +238,33 @@ def iqa_transfer(evidence: Evidence) -> list[Table]:
     by = [*TRANSFER, "loss", "discriminator", "baseline"]
     gan = cells[cells["initialization"] == "gan"]
     long = _planned(gan, by).merge(over_seeds(values, by, numbers), how="left", on=by)
-    note = ("Mean and sd over seeds. parent_diverged counts the models whose SR trial diverged: they do not exist, so gan "
-            "is an average over survivors.")
+    note = (
+        "Mean and sd over seeds. parent_diverged counts the models whose SR trial diverged: they do not exist, so gan "
+        "is an average over survivors."
+    )
     return [
-        Table("iqa_transfer", "IQA models by initialization", f"{note} gan is averaged over ranked losses and heads "
-              "within each seed first; the pixel baseline is not in it. A seed counts as there when none of its models "
-              "lacks.", rows),
-        Table("iqa_transfer_gan", "IQA models from discriminators", f"{note} One row a loss and discriminator.",
-              _survivors(with_counts(long, gan, by), gan, by)),
+        Table(
+            "iqa_transfer",
+            "IQA models by initialization",
+            f"{note} gan is averaged over ranked losses and heads "
+            "within each seed first; the pixel baseline is not in it. A seed counts as there when none of its models "
+            "lacks.",
+            rows,
+        ),
+        Table(
+            "iqa_transfer_gan",
+            "IQA models from discriminators",
+            f"{note} One row a loss and discriminator.",
+            _survivors(with_counts(long, gan, by), gan, by),
+        ),
     ]
 
 
 def _survivors(rows: pd.DataFrame, cells: pd.DataFrame, by: list[str]) -> pd.DataFrame:
     status = cells["status"]
-    marks = cells[by].assign(parent_diverged=status == "parent diverged",
-                             otherwise_absent=~status.isin(["done", "parent diverged"]))
+    marks = cells[by].assign(
+        parent_diverged=status == "parent diverged", otherwise_absent=~status.isin(["done", "parent diverged"])
+    )
     lost = marks.groupby(by)[["parent_diverged", "otherwise_absent"]].sum().reset_index()
     counted = rows.merge(lost, on=by, how="left")
     return counted[[*(name for name in counted if name != "keys"), "keys"]]
@@ -211,22 +277,41 @@ def counts(evidence: Evidence) -> Table:
     tally = pd.DataFrame({name.replace(" ", "_"): cells["status"] == name for name in STATUSES})
     rows = _planned(cells, by).merge(tally.groupby([cells[name] for name in by]).sum().reset_index(), on=by)
     psnr = cells[cells["status"] == "done"].groupby(by)[["validation_psnr", "validation_psnr_bicubic"]].mean()
-    return Table("counts", "Outcomes of the super-resolution trials", "Seeds by outcome for each loss and discriminator; "
-                 "validation PSNR in dB, mean over the done seeds, beside that of bicubic interpolation.",
-                 with_counts(rows.merge(psnr.reset_index(), how="left", on=by), cells, by))
+    return Table(
+        "counts",
+        "Outcomes of the super-resolution trials",
+        "Seeds by outcome for each loss and discriminator; "
+        "validation PSNR in dB, mean over the done seeds, beside that of bicubic interpolation.",
+        with_counts(rows.merge(psnr.reset_index(), how="left", on=by), cells, by),
+    )
 
 
 def missing(evidence: Evidence) -> Table:
     """Every trial that the tables lack, and why; `labels` counts the rows of the study that it would have served."""
     absent = evidence.cells[evidence.cells["status"] != "done"]
-    first = ["role", "loss", "discriminator", "task", "backbone", "initialization", "start", "seed", "data_set", "judge"]
+    first = [
+        "role",
+        "loss",
+        "discriminator",
+        "task",
+        "backbone",
+        "initialization",
+        "start",
+        "seed",
+        "data_set",
+        "judge",
+    ]
     groups = absent.groupby(["kind", "key"], sort=False)
     rows = groups[[*first, "status", "because"]].first().assign(labels=groups.size()).reset_index()
     rows = rows.rename(columns={"status": "reason", "key": "keys"})
     planned = evidence.cells["key"].nunique()
-    return Table("missing", "Missing trials", f"{len(rows)} of {planned} trials are not there. missing: not run yet or "
-                 "unfinished; failed: after all retries; diverged: ran and diverged; parent ...: an ancestor stopped it.",
-                 rows[["kind", "reason", "because", *first, "labels", "keys"]])
+    return Table(
+        "missing",
+        "Missing trials",
+        f"{len(rows)} of {planned} trials are not there. missing: not run yet or "
+        "unfinished; failed: after all retries; diverged: ran and diverged; parent ...: an ancestor stopped it.",
+        rows[["kind", "reason", "because", *first, "labels", "keys"]],
+    )
 
 
 # ---------------------------------------------------------------------------------------------- writing
@@ -246,7 +331,15 @@ def text(value: Any) -> str:
 def markdown(table: Table, label_kind: str) -> str:
     """The table as Markdown, headed by the caution and the kind of labels; keys stand in the CSV and Parquet files."""
     names = [name for name in table.frame if name != "keys"]
-    lines = [f"# {table.title}", "", f"**{CAUTION}** · labels: {label_kind}", "", table.note, ""]
+    lines = [
+        f"# {table.title}",
+        "",
+        f"**{CAUTION}** · labels: {label_kind}",
+        "",
+        table.note,
+        *([table.method] if table.method else []),
+        "",
+    ]
     if table.frame.empty:
         return "\n".join([*lines, "No rows.", ""])
     columns = [[text(value).replace("|", "\\|") for value in table.frame[name]] for name in names]

@@ -1,0 +1,253 @@
+"""Runs a plan on Ray Tune: the only file that imports ray.
+
+One Tuner runs the whole graph. Its searcher hands out a trial as soon as its parents are done (no stage barriers);
+actors are reused, so that imports, loaded judges and CUDA contexts are paid for once a process. Tune's own state is
+scratch: the store says what is done, and running again plans again.
+"""
+
+import json
+import logging
+import os
+import socket
+import tempfile
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+# Tune's scratch state need not survive, so its loggers and frequent snapshots only cost time. Read when ray is imported.
+os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
+os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "3600")
+os.environ.setdefault("TUNE_WARN_THRESHOLD_S", "60")
+os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # Ctrl-C is ours: drain and checkpoint
+os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+
+import ray
+from ray import tune
+from ray.tune.search import Searcher
+
+from orchestrator.plan import Node, Plan
+from orchestrator.ready import ReadyQueue
+from orchestrator.sections import Runtime
+from orchestrator.spec import decode, parents
+from orchestrator.store import FINISHED, Store, attempts, identity_record, note_attempt, write_atomic
+
+WAIT_FOR_CLAIM_SECONDS = 60.0  # a killed driver's workers live on for a moment and hold their trials
+
+
+@dataclass
+class Outcome:
+    """How a sweep ended."""
+
+    queue: ReadyQueue
+    interrupted: bool = False
+    tracebacks: dict[str, str] = field(default_factory=dict)
+    """Last traceback of each failed trial, by key."""
+
+
+@dataclass
+class Stop:
+    """A request to drain: a file that workers on any node can see, and a flag for the driver."""
+
+    file: Path
+    requested: bool = False
+
+    def request(self) -> None:
+        """Asks running trials to save a checkpoint and end, and starts no more."""
+        self.requested = True
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        self.file.touch()
+
+
+@dataclass
+class Listener:
+    """What the caller wants to hear while the sweep runs."""
+
+    ended: Callable[[Node, str], None] = lambda node, status: None
+    started: Callable[[str], None] = lambda address: None
+    """Takes the address of the dashboard."""
+
+
+def run(plan: Plan, store: Store, runtime: Runtime, stop: Stop, provenance: Mapping[str, Any], listener: Listener) -> Outcome:
+    """Runs what is to do in `plan` and returns when all is done, failed or out of reach, or after `stop`."""
+    queue = ReadyQueue(plan)
+    outcome = Outcome(queue)
+    listener.started(start_ray())
+    try:
+        slots = max(1, int(ray.cluster_resources().get("CPU", 1) // runtime.cpus))
+        os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(slots + 2)
+        given = {
+            "store": str(store.root.resolve()),
+            "checkpoint_seconds": runtime.checkpoint_seconds,
+            "stop": str(stop.file.resolve()),
+            "provenance": dict(provenance),
+        }
+        searcher = ReadyTrials(queue, store, given, outcome, stop, listener, most=slots + 2)
+        with tempfile.TemporaryDirectory(prefix="sweep-tune-") as scratch:
+            _tuner(searcher, runtime, scratch).fit()
+    finally:
+        ray.shutdown()
+        stop.file.unlink(missing_ok=True)
+    outcome.interrupted = stop.requested
+    return outcome
+
+
+def start_ray() -> str:
+    """Connects to the cluster of RAY_ADDRESS, else starts a local Ray; returns the dashboard's address. The dashboard runs
+    code for whoever reaches it, so it listens on loopback."""
+    common = {"log_to_driver": False, "logging_level": logging.ERROR}
+    environment = {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parent.parent)}
+    if os.environ.get("RAY_ADDRESS"):
+        context = ray.init(runtime_env={"env_vars": {"OMP_NUM_THREADS": "1"}}, **common)
+    else:
+        context = ray.init(
+            address="local",
+            num_cpus=os.cpu_count(),
+            include_dashboard=True,
+            dashboard_host="127.0.0.1",
+            object_store_memory=256 * 1024**2,  # trials exchange files, not objects
+            runtime_env={"env_vars": environment},
+            **common,
+        )
+    return f"http://{context.dashboard_url}" if context.dashboard_url else "not available"
+
+
+def _tuner(searcher: "ReadyTrials", runtime: Runtime, scratch: str) -> tune.Tuner:
+    resources = {"CPU": runtime.cpus, **({"GPU": runtime.gpus} if runtime.gpus else {})}
+    return tune.Tuner(
+        tune.with_resources(TrialActor, resources),
+        tune_config=tune.TuneConfig(search_alg=searcher, num_samples=-1, reuse_actors=True, trial_dirname_creator=_short),
+        run_config=tune.RunConfig(
+            name="sweep",
+            storage_path=scratch,
+            verbose=0,
+            failure_config=tune.FailureConfig(max_failures=runtime.max_failures),
+            log_to_file=False,
+        ),
+    )
+
+
+def _short(trial: Any) -> str:
+    return str(trial.trial_id)
+
+
+class ReadyTrials(Searcher):
+    """Feeds Tune from the queue and tells the queue, the store and the listener how trials end."""
+
+    def __init__(
+        self, queue: ReadyQueue, store: Store, given: dict[str, Any], outcome: Outcome, stop: Stop, listener: Listener, most: int
+    ) -> None:
+        super().__init__(metric="seconds", mode="min")
+        self.queue, self.store, self.given, self.outcome = queue, store, given, outcome
+        self.stop, self.listener, self.most = stop, listener, most
+        self.trials: dict[str, Node] = {}
+
+    def set_max_concurrency(self, max_concurrent: int) -> bool:
+        """The queue limits itself; without True Tune would wrap this searcher and could drop completions."""
+        return True
+
+    def suggest(self, trial_id: str) -> Any:
+        """Config of the next ready trial, None when none is ready yet, FINISHED when none ever will be."""
+        if self.stop.requested or self.queue.exhausted():
+            return Searcher.FINISHED
+        if len(self.queue.running) >= self.most or (node := self.queue.pop()) is None:
+            return None
+        self.store.prepare(node.spec)
+        self.trials[trial_id] = node
+        return {"kind": node.kind, "key": node.key, "identity": identity_record(node.spec), **self.given}
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """`error` comes once retries are used up."""
+        node = self.trials.pop(trial_id)
+        status = "failed" if error or not result else result["trial_status"]
+        if status == "failed":
+            self._note_failure(node)
+        self.queue.finish(node.key, status)
+        self.listener.ended(node, status)
+
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        """A trial reports once, at its end."""
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing to save: the store is the truth."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing to restore: running again plans again."""
+
+    def save_to_dir(self, checkpoint_dir: str, session_str: str = "default") -> None:
+        """Nothing to save: the store is the truth."""
+
+    def _note_failure(self, node: Node) -> None:
+        tries = attempts(self.store.folder(node.kind, node.key))
+        text = str(tries[-1].get("traceback", "")) if tries else ""
+        text = text or "its process died without a traceback (killed, or out of memory)"
+        self.outcome.tracebacks[node.key] = text
+        self.store.fail(node.kind, node.key, text)
+
+
+class TrialActor(tune.Trainable):
+    """A process that runs one trial after another."""
+
+    def setup(self, config: dict[str, Any]) -> None:
+        """Nothing to load before the first trial says what it needs."""
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """The process goes on with another trial."""
+        return True
+
+    def step(self) -> dict[str, Any]:
+        """The whole trial; Tune sees one result."""
+        return {"trial_status": run_trial(self.config), "seconds": time.time(), "done": True}
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        """Trials keep their own checkpoints in the store."""
+
+    def load_checkpoint(self, checkpoint: Any) -> None:
+        """Trials resume from their own checkpoints in the store."""
+
+
+def run_trial(config: Mapping[str, Any]) -> str:
+    """Runs one prepared trial in this process: done, diverged or interrupted. Exceptions are noted in the trial's history
+    and raised again, so that Tune retries."""
+    store, kind, key = Store(config["store"]), config["kind"], config["key"]
+    with store.claim(kind, key, patience=WAIT_FOR_CLAIM_SECONDS) as folder:
+        if (status := store.status(kind, key)) in FINISHED:
+            return str(status)  # another driver was faster
+        from workers import trial
+        from workers.context import Interrupted
+
+        started = {"host": socket.gethostname(), "process": os.getpid()}
+        try:
+            record = trial.run(*_spec_and_context(config, store, folder))
+        except Interrupted as stop:
+            note_attempt(folder, outcome="interrupted", note=str(stop), **started)
+            return "interrupted"
+        except Exception:
+            note_attempt(folder, outcome="error", traceback=traceback.format_exc(), **started)
+            raise
+        note_attempt(folder, outcome=record["status"], **started)
+        store.finish(kind, key, {**config["identity"], **record, "provenance": config["provenance"]})
+        return str(record["status"])
+
+
+def _spec_and_context(config: Mapping[str, Any], store: Store, folder: Path) -> tuple[Any, Any]:
+    from workers.context import Context
+
+    spec = decode(json.loads((folder / "spec.json").read_text()))
+    progress = folder / "progress.json"
+
+    def report(step: int, steps: int, values: Mapping[str, float]) -> None:
+        write_atomic(progress, json.dumps({"time": time.time(), "step": step, "steps": steps, **values}))
+
+    return spec, Context(
+        inputs={role: store.folder(parent.kind, parent.key) for role, parent in parents(spec)},
+        out=folder,
+        key=config["key"],
+        device="cuda" if ray.get_gpu_ids() else "cpu",
+        checkpoint_seconds=config["checkpoint_seconds"],
+        report=report,
+        should_stop=Path(config["stop"]).exists,
+    )

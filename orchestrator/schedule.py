@@ -66,16 +66,19 @@ class Stop:
 class Listener:
     """What the caller wants to hear while the sweep runs."""
 
-    ended: Callable[[Node, str], None] = lambda node, status: None
-    started: Callable[[str], None] = lambda address: None
-    """Takes the address of the dashboard."""
+    started: Callable[[str, ReadyQueue], None]
+    """Takes the address of the dashboard and the queue, whose state changes as trials end."""
+    ended: Callable[[Node, str], None]
+    """Takes a trial and how it ended: done, diverged, failed or interrupted."""
 
 
-def run(plan: Plan, store: Store, runtime: Runtime, stop: Stop, provenance: Mapping[str, Any], listener: Listener) -> Outcome:
+def run(
+    plan: Plan, store: Store, runtime: Runtime, stop: Stop, provenance: Mapping[str, Any], listener: Listener
+) -> Outcome:
     """Runs what is to do in `plan` and returns when all is done, failed or out of reach, or after `stop`."""
     queue = ReadyQueue(plan)
     outcome = Outcome(queue)
-    listener.started(start_ray())
+    listener.started(start_ray(), queue)
     try:
         slots = max(1, int(ray.cluster_resources().get("CPU", 1) // runtime.cpus))
         os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(slots + 2)
@@ -171,14 +174,18 @@ class ReadyTrials(Searcher):
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """A trial reports once, at its end."""
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Tune pickles its searcher for a restore that never comes: the store is the truth."""
+        return {}
+
     def save(self, checkpoint_path: str) -> None:
-        """Nothing to save: the store is the truth."""
+        """Nothing to save."""
 
     def restore(self, checkpoint_path: str) -> None:
         """Nothing to restore: running again plans again."""
 
     def save_to_dir(self, checkpoint_dir: str, session_str: str = "default") -> None:
-        """Nothing to save: the store is the truth."""
+        """Nothing to save."""
 
     def _note_failure(self, node: Node) -> None:
         tries = attempts(self.store.folder(node.kind, node.key))

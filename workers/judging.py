@@ -15,9 +15,10 @@ from workers.training import write_scores
 
 def run(spec: Judging, context: Context) -> Result:
     """Scores the parent's images against the test set's own photographs."""
-    if spec.judge.version != judges.version():
+    installed = f"pyiqa {judges.version()}"
+    if spec.judge.version != installed:
         raise ValueError(
-            f"judge {spec.judge.metric}: the spec wants {spec.judge.version}, installed is {judges.version()}"
+            f"judge {spec.judge.metric}: the spec wants {spec.judge.version}, installed is {installed}"
         )
     judge = judges.judge(spec.judge.metric, context.device)
     photographs = spec.test.photographs

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table as Grid
 
-from orchestrator.aggregate import figures, report, scores, tables
+from orchestrator.aggregate import figures, report, scores, tables, writing
 from orchestrator.grid import GridError
 
 RESULTS = Path("results")
@@ -37,7 +37,7 @@ def aggregate(grid_path: Path, out: Path | None = None, console: Console | None 
     out = out or RESULTS / evidence.name
     built = tables.build(evidence)
     by_name = {table.name: table.frame for table in built}
-    tables.write(built, out / "tables", evidence.label_kind)
+    writing.write(built, out / "tables", evidence.label_kind)
     drawn = figures.write(by_name["ranks"], by_name["asymmetry"], evidence.restorations, out / "figures")
     page = report.write(evidence, built, drawn, out / "report.html")
     done = evidence.cells.loc[evidence.cells["status"] == "done", "key"].nunique()
@@ -47,12 +47,12 @@ def aggregate(grid_path: Path, out: Path | None = None, console: Console | None 
 
 
 def _print(summary: Summary, label_kind: str, console: Console) -> None:
-    shown = Grid(title=f"Asymmetry ({tables.CAUTION}; {label_kind})", title_justify="left")
+    shown = Grid(title=f"Asymmetry ({writing.CAUTION}; {label_kind})", title_justify="left")
     for heading in ("discriminator", "losses", "Spearman", "95 %", "p", "ceiling", "change", "seeds"):
         shown.add_column(heading, justify="left" if heading == "discriminator" else "right")
     for row in summary.asymmetry.to_dict("records"):
         names = ("spearman", "spearman_low", "spearman_high", "spearman_p", "noise_ceiling", "change_against_none")
-        rho, low, high, p, ceiling, change = (tables.text(row.get(name)) for name in names)
+        rho, low, high, p, ceiling, change = (writing.text(row.get(name)) for name in names)
         bounds = f"{low} to {high}" if low else ""
         shown.add_row(
             row["discriminator"],

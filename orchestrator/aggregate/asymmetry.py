@@ -1,7 +1,8 @@
 """Does the ranking of losses as metrics agree with their ranking as training losses? (docs/statistics.md)
 
 Intervals are for *these losses*: seeds, reference contents and sets are resampled, the losses are not. The p values
-permute the losses. The noise ceiling says how high the correlation could be at this reliability: noise imitates asymmetry.
+permute the losses. The noise ceiling says how high the correlation could be at this reliability: noise imitates
+asymmetry.
 """
 
 import itertools
@@ -82,7 +83,7 @@ def permutation_p(x: Array, y: Array, statistic: Callable[[Array, Array], Array]
 def asymmetry(iqa: Panel, optimization: Mapping[str, Panel]) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The asymmetry table, one row a discriminator, and the ranks table, one row a (loss, discriminator).
 
-    `optimization` maps each discriminator's name to its panel. 'none', where present, is what changes are taken against.
+    `optimization` maps each discriminator's name to its panel. Changes are taken against 'none' where it is there.
     """
     point = _point(iqa, optimization)
     boot = _resampled(iqa, optimization)
@@ -197,7 +198,7 @@ def _row(
 
 
 def noise_ceiling(iqa: float, optimization: float) -> tuple[float, str]:
-    """(sqrt(iqa * optimization), "") for two reliabilities, or (NaN, the reason) where one is undefined or not positive."""
+    """(sqrt(iqa * optimization), "") for two reliabilities; (NaN, why) where one is undefined or not positive."""
     for name, value in (("IQA", iqa), ("optimization", optimization)):
         if math.isnan(value):
             return float("nan"), f"no noise ceiling: the {name} ranking cannot be split in halves"

@@ -1,4 +1,4 @@
-"""Agreement of predictions with labels: SRCC, KRCC, PLCC raw and after a logistic fit, and SRCC of many resamples at once.
+"""Agreement of predictions with labels: SRCC, KRCC, PLCC raw and after a logistic fit, SRCC of many resamples.
 
 Undefined values (a constant input, fewer than two points) are NaN and never an exception or a warning.
 """
@@ -33,7 +33,8 @@ def krcc(prediction: Array, label: Array) -> float:
 
 def logistic(x: Array, high: float, low: float, centre: float, width: float) -> Array:
     """The four-parameter logistic of VQEG's FR-TV phase I report (2000): rises from `low` to `high` around `centre`."""
-    return low + (high - low) * expit((x - centre) / (abs(width) + 1e-12))
+    value: Array = low + (high - low) * expit((x - centre) / (abs(width) + 1e-12))
+    return value
 
 
 def plcc_fitted(prediction: Array, label: Array) -> tuple[float, bool]:

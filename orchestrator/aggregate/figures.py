@@ -1,7 +1,8 @@
 """Figures: IQA rank against optimization rank for each discriminator, and strips of real crops.
 
-Drawn with matplotlib's Agg; the scatter in a light and a dark theme, of which the report shows the one that fits. Colours are Okabe and Ito's,
-which colour-blind readers can tell apart; every point and column is labelled, so colour is never needed to read a figure.
+Drawn with matplotlib's Agg; the scatter in a light and a dark theme, of which the report shows the one that fits.
+Colours are Okabe and Ito's, which colour-blind readers can tell apart; every point and column is labelled, so colour is
+never needed to read a figure.
 """
 
 from collections.abc import Iterator, Mapping
@@ -43,7 +44,7 @@ DPI = 100
 def theme(name: str) -> Iterator[dict[str, str]]:
     """matplotlib settings of a theme; yields its colours."""
     colours = THEMES[name]
-    settings = {
+    settings: dict[Any, Any] = {
         "figure.facecolor": colours["paper"],
         "axes.facecolor": colours["paper"],
         "text.color": colours["ink"],
@@ -64,8 +65,8 @@ def theme(name: str) -> Iterator[dict[str, str]]:
 def write(
     ranking: pd.DataFrame, agreement: pd.DataFrame, restorations: pd.DataFrame, folder: Path
 ) -> dict[str, list[Path]]:
-    """Draws every figure into `folder` as PNG and SVG; returns the PNGs by figure: `ranks` (whose dark SVG stands beside it
-    as ranks-dark.svg) and `strips`."""
+    """Draws every figure into `folder` as PNG and SVG; returns the PNGs by figure: `ranks` (whose dark SVG stands
+    beside it as ranks-dark.svg) and `strips`."""
     folder.mkdir(parents=True, exist_ok=True)
     drawn: dict[str, list[Path]] = {"ranks": [], "strips": []}
     if len(ranking):
@@ -92,7 +93,7 @@ def _save(figure: Figure, *files: Path, dpi: int, transparent: bool = False) -> 
 
 
 def draw_ranks(ranking: pd.DataFrame, agreement: pd.DataFrame, colours: Mapping[str, str]) -> Figure:
-    """Small multiples, one a discriminator: optimization rank over IQA rank, best at the top right, with 95 % intervals."""
+    """Small multiples, one a discriminator: optimization rank over IQA rank, best at the top right, 95 % intervals."""
     names = list(dict.fromkeys(ranking["discriminator"]))
     columns = min(3, len(names))
     rows = -(-len(names) // columns)
@@ -124,7 +125,8 @@ def draw_ranks(ranking: pd.DataFrame, agreement: pd.DataFrame, colours: Mapping[
 def _agreement(row: pd.Series) -> str:
     if not np.isfinite(row.get("spearman", np.nan)):
         return f"n = {row['losses']}: no rank correlation"
-    return f"ρ = {row['spearman']:+.2f} [{row['spearman_low']:+.2f}, {row['spearman_high']:+.2f}], p = {row['spearman_p']:.3f}"
+    bounds = f"{row['spearman_low']:+.2f}, {row['spearman_high']:+.2f}"
+    return f"ρ = {row['spearman']:+.2f} [{bounds}], p = {row['spearman_p']:.3f}"
 
 
 def _draw_panel(axis: Axes, points: pd.DataFrame, colours: Mapping[str, str]) -> None:
@@ -157,8 +159,8 @@ Crops = dict[tuple[str, str], np.ndarray | None]
 
 
 def strip_images(restorations: pd.DataFrame) -> Iterator[tuple[str, Crops]]:
-    """(name, crops) of the first images of each test set, in the window in which the HR image varies most. Rows are `BESIDE`
-    and the discriminators, columns `COMMON` and the losses; the first seed is shown."""
+    """(name, crops) of the first images of each test set, in the window in which the HR image varies most. Rows are
+    `BESIDE` and the discriminators, columns `COMMON` and the losses; the first seed is shown."""
     for data_set in dict.fromkeys(restorations["data_set"]):
         here = restorations[restorations["data_set"] == data_set]
         bicubic = here[(here["loss"] == "bicubic") & (here["status"] == "done")]
@@ -185,7 +187,7 @@ def _crops(here: pd.DataFrame, source: Path, image: str) -> Crops:
 
 
 def busiest_window(image: np.ndarray, side: int, step: int) -> tuple[int, int]:
-    """(top, left), multiples of `step`, of the square of `side` pixels in which an image (H, W, 3) varies most in grey."""
+    """(top, left), multiples of `step`, of the square of `side` pixels in which (H, W, 3) varies most in grey."""
     grey = image.mean(axis=2)
     windows = np.lib.stride_tricks.sliding_window_view(grey, (side, side))[::step, ::step]
     top, left = np.unravel_index(windows.var(axis=(2, 3)).argmax(), windows.shape[:2])
@@ -198,8 +200,8 @@ def enlarge(image: np.ndarray, factor: int) -> np.ndarray:
 
 
 def draw_strip(image: str, crops: Crops) -> Figure:
-    """One image: a row for each discriminator below the row that needs none. A pixel of a crop is `ZOOM` x `ZOOM` pixels
-    of the PNG; nothing is interpolated."""
+    """One image: a row for each discriminator below the row that needs none. A pixel of a crop is `ZOOM` x `ZOOM`
+    pixels of the PNG; nothing is interpolated."""
     rows = {row: [c for r, c in crops if r == row] for row in dict.fromkeys(row for row, _ in crops)}
     rows[BESIDE] = [name for name in COMMON if name in rows[BESIDE]]
     cell, step = CROP * ZOOM, CROP * ZOOM + ROW_HEAD + GAP

@@ -1,7 +1,7 @@
 """report.html: one self-contained page with the study's tables and figures, readable without JavaScript.
 
-The page's look is report.html.j2 beside this file. Jinja escapes every name (autoescape); images are data URIs. Rows carry
-the keys of their trials as tooltips, the CSV and Parquet files as a column.
+The page's look is report.html.j2 beside this file. Jinja escapes every name (autoescape); images are data URIs.
+Rows carry the keys of their trials as tooltips, the CSV and Parquet files as a column.
 """
 
 import base64
@@ -12,17 +12,18 @@ from pathlib import Path
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from orchestrator.aggregate.counting import COUNTS
 from orchestrator.aggregate.scores import Evidence
-from orchestrator.aggregate.tables import CAUTION, COUNTS, Table, text
+from orchestrator.aggregate.writing import CAUTION, Table, text
 
-RUNS = {
+BOUNDS = {
     "spearman": ("spearman_low", "spearman_high"),
     "change_against_none": ("change_low", "change_high"),
     "iqa_rank": ("iqa_rank_low", "iqa_rank_high"),
     "optimization_rank": ("optimization_rank_low", "optimization_rank_high"),
     "shift": ("shift_low", "shift_high"),
 }
-"""A value's bounds: shown in its own cell."""
+"""Columns that bound a value: shown in its own cell."""
 WORDS = {
     "data_set": "set",
     "spearman": "Spearman ρ",
@@ -44,8 +45,7 @@ OPEN = ("asymmetry", "ranks", "fr_iqa_by_loss", "iqa_transfer", "counts")
 
 @dataclass(frozen=True)
 class Cell:
-    """What one cell shows: its text, a second line, whether it is a number, and the keys behind it where they are not those of
-    its whole row."""
+    """What one cell shows: its text, smaller lines below, whether it is a number, and its keys where it has its own."""
 
     text: str
     beside: str = ""
@@ -95,7 +95,7 @@ def write(evidence: Evidence, tables: Sequence[Table], figures: Mapping[str, Seq
 
 def view(table: Table) -> View:
     """Folds bounds into their value's cell and the four counts into two, so that a row fits a screen."""
-    folded = {*COUNTS, "keys", *(bound for pair in RUNS.values() for bound in pair)}
+    folded = {*COUNTS, "keys", *(bound for pair in BOUNDS.values() for bound in pair)}
     folded |= {f"{name}_sd" for name in table.frame if f"{name}_sd" in table.frame}
     names = [name for name in table.frame if name not in folded]
     columns = [_column(table.frame, name) for name in names]
@@ -109,7 +109,7 @@ def view(table: Table) -> View:
 
 
 def _heading(frame: pd.DataFrame, name: str) -> Cell:
-    beside = "95 % interval" if name in RUNS and RUNS[name][0] in frame else "± sd" if f"{name}_sd" in frame else ""
+    beside = "95 % interval" if name in BOUNDS and BOUNDS[name][0] in frame else "± sd" if f"{name}_sd" in frame else ""
     return Cell(WORDS.get(name, name.replace("_", " ")), beside, _is_number(frame[name]))
 
 
@@ -120,8 +120,8 @@ def _is_number(column: pd.Series) -> bool:
 def _column(frame: pd.DataFrame, name: str) -> list[Cell]:
     number = _is_number(frame[name])
     beside = [""] * len(frame)
-    if name in RUNS and RUNS[name][0] in frame:
-        low, high = (frame[bound] for bound in RUNS[name])
+    if name in BOUNDS and BOUNDS[name][0] in frame:
+        low, high = (frame[bound] for bound in BOUNDS[name])
         beside = [f"{text(a)} to {text(b)}" if pd.notna(a) else "" for a, b in zip(low, high, strict=True)]
     elif f"{name}_sd" in frame:
         beside = [f"± {text(sd)}" if pd.notna(sd) else "" for sd in frame[f"{name}_sd"]]
@@ -143,10 +143,11 @@ def ranks_view(table: Table) -> View:
         records = of_loss.to_dict("records")
         cells = [Cell(records[0]["loss"]), Cell(_rank(records[0], "iqa_rank"), _bounds(records[0], "iqa_rank"), True)]
         for row in records:
-            shift = f"shift {row['shift']:+g}, {_bounds(row, 'shift')}" if pd.notna(row["shift"]) else ""
-            there = f"{row['seeds']} of {row['seeds_planned']} seeds, {row['trials']} of {row['trials_planned']} trials"
-            rank = f"{_rank(row, 'optimization_rank')} [{_bounds(row, 'optimization_rank')}]"
-            cells.append(Cell(rank, f"{shift}; {there}".removeprefix("; "), True, f"keys: {row['keys']}"))
+            beside = [_bounds(row, "optimization_rank")]
+            if pd.notna(row["shift"]):
+                beside.append(f"shift {row['shift']:+g} ({_bounds(row, 'shift')})")
+            beside.append(f"{row['seeds']} of {row['seeds_planned']} seeds")
+            cells.append(Cell(_rank(row, "optimization_rank"), "\n".join(beside).strip(), True, f"keys: {row['keys']}"))
         rows.append(("", cells))
     headings = [Cell("loss"), Cell("IQA rank", "95 % interval", True)]
     headings += [Cell(name, "optimization rank", True) for name in dict.fromkeys(frame["discriminator"])]

@@ -1,7 +1,7 @@
 """The vanilla GAN loss (Goodfellow et al., arXiv 1406.2661), non-saturating for the generator.
 
-`AdversarialLoss` owns the discriminator and its optimizer, so that a recipe sees two calls: `train_discriminator` and the
-loss of the generator's output. Layout after AudioCraft's class of the same name.
+`AdversarialLoss` owns the discriminator and its optimizer, so that a recipe sees two calls: `train_discriminator` and
+the loss of the generator's output. Interface after AudioCraft's class of the same name.
 """
 
 from collections.abc import Iterator
@@ -32,13 +32,13 @@ class AdversarialLoss:
         on_fake, on_real = zip(*(level.split((len(fake), len(real))) for level in logits), strict=True)
         loss = _cross_entropy(on_fake, target=0.0) + _cross_entropy(on_real, target=1.0)
         self.optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
         return loss.detach()
 
     def forward(self, fake: Tensor) -> Tensor:
-        """Generator's loss of `fake` (N3HW in [0, 1]), a scalar: low where the discriminator takes it for real. Gradient
-        reaches `fake` alone, and nothing of the discriminator changes, its power iteration included."""
+        """Generator's loss of `fake` (N3HW in [0, 1]), a scalar: low where the discriminator takes it for real.
+        Gradient reaches `fake` alone, and nothing of the discriminator changes, its power iteration included."""
         with _frozen(self.discriminator):
             logits, _ = self.discriminator(fake)
         return _cross_entropy(logits, target=1.0)

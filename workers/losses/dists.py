@@ -5,8 +5,8 @@ An image's features are the image itself (stage 0) and the maps of a frozen back
     l = (2 mu_x mu_y + c1) / (mu_x^2 + mu_y^2 + c1)        s = (2 cov + c2) / (var_x + var_y + c2)
     D(x, y) = 1 - sum_j (alpha_j l_j + beta_j s_j),        alpha, beta >= 0, sum(alpha) + sum(beta) = 1
 
-The code works with 1 - l and 1 - s in a form without cancellation, 1 - l = (mu_x - mu_y)^2 / (mu_x^2 + mu_y^2 + c1) and
-1 - s = var(x - y) / (var_x + var_y + c2): D is exactly 0 at x = y, never negative, and its gradient is finite everywhere.
+The code works with 1 - l = (mu_x - mu_y)^2 / (mu_x^2 + mu_y^2 + c1) and 1 - s = var(x - y) / (var_x + var_y + c2), the
+same without cancellation: D is exactly 0 at x = y, never negative, and its gradient is finite everywhere.
 """
 
 import copy
@@ -26,8 +26,8 @@ C1 = C2 = 1e-6  # official DISTS
 
 
 class L2Pool(nn.Module):
-    """L2 pooling with stride 2: the root of the Hann-weighted local mean of squares, alias-free where max pooling is not
-    (arXiv 2004.07728, eq. 3; window and constant of the official code)."""
+    """L2 pooling with stride 2: the root of the Hann-weighted local mean of squares, alias-free where max pooling is
+    not (arXiv 2004.07728; window and constant of the official code)."""
 
     window: Tensor
 
@@ -56,7 +56,8 @@ def with_l2_pooling(backbone: Backbone) -> Backbone:
 
 def channel_statistics(backbone: Backbone, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     """l and s of each channel, both N x C with C = 3 + sum(backbone.channels); x and y are N3HW in [0, 1].
-    They do not depend on alpha and beta, so one pass over a data set is all that `fit` needs. Gradient reaches x alone."""
+    They do not depend on alpha and beta, so one pass over a data set is all that `fit` needs. Gradient reaches x alone.
+    Raises ValueError where the shapes of x and y differ."""
     luminance, structure = _dissimilarity(backbone, x, y)
     return 1 - luminance, 1 - structure
 
@@ -102,7 +103,7 @@ def _dissimilarity(backbone: Backbone, x: Tensor, y: Tensor) -> tuple[Tensor, Te
     if x.shape != y.shape:
         raise ValueError(f"x, y: found shapes {tuple(x.shape)} and {tuple(y.shape)}; they must be equal")
     with torch.no_grad():
-        reference = [y, *backbone(y)]
+        reference = [y.detach(), *backbone(y)]
     pairs = zip([x, *backbone(x)], reference, strict=True)
     luminance, structure = zip(*(_stage_dissimilarity(*pair) for pair in pairs), strict=True)
     return torch.cat(luminance, 1), torch.cat(structure, 1)
@@ -164,7 +165,7 @@ def fit(
         if srcc > best:
             best, best_weights = srcc, weights.detach().clone()
         optimizer.zero_grad()
-        (-plcc).backward()
+        (-plcc).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
     alpha, beta = best_weights.float().chunk(2)
     return Fitted(alpha=alpha, beta=beta, validation_srcc=best, validation_srcc_uniform=curve[0][1], curve=curve)

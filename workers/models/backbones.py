@@ -92,9 +92,7 @@ def _vgg() -> Backbone:
 
 def _resnet() -> Backbone:
     # The deep stem (ResNet-C) is the one whose width timm lets choose: 2 x stem_width channels.
-    network = ResNet(
-        BasicBlock, (1, 1, 1, 1), num_classes=0, stem_type="deep", stem_width=8, channels=(16, 32, 64, 96)
-    )
+    network = ResNet(BasicBlock, (1, 1, 1, 1), num_classes=0, stem_type="deep", stem_width=8, channels=(16, 32, 64, 96))
     return Backbone(network)
 
 

@@ -1,8 +1,8 @@
 """Discriminators: a backbone that learns to tell real images from restored ones, under one of two heads.
 
 `vanilla` gives one logit an image from the pooled last map; `patch` gives one logit a location (after PatchGAN,
-arXiv 1611.07004). Both heads are spectrally normalised (arXiv 1802.05957), and the batch-norm statistics of the backbone
-stay frozen: the two usual stabilisers of a discriminator that starts from pretrained weights.
+arXiv 1611.07004). Both heads are spectrally normalised (arXiv 1802.05957), and the batch-norm statistics of the
+backbone stay frozen: the two usual stabilisers of a discriminator that starts from pretrained weights.
 """
 
 from typing import Self

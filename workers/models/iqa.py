@@ -12,6 +12,7 @@ from orchestrator import spec
 from workers.models.backbones import Backbone
 
 HIDDEN = 64
+FLOOR = 0.03  # magnitudes are seen on a logarithmic scale from here on, as severity is [ours]
 
 
 class IqaModel(nn.Module):
@@ -58,9 +59,17 @@ class IqaModel(nn.Module):
         return [image, *(_unit_scale(features) for features in self.backbone(image))]
 
     def _score(self, stages: list[Tensor]) -> Tensor:
-        pooled = [statistic for stage in stages for statistic in _mean_and_deviation(stage)]
-        score: Tensor = self.head(torch.cat(pooled, 1)).squeeze(1)
+        means, deviations = zip(*(_mean_and_deviation(stage) for stage in stages), strict=True)
+        mean, deviation = torch.cat(means, 1), torch.cat(deviations, 1)
+        if self.task == "fr":  # a mean difference is a magnitude; a mean feature has a sign
+            mean = _log_scale(mean)
+        score: Tensor = self.head(torch.cat((mean, _log_scale(deviation)), 1)).squeeze(1)
         return score
+
+
+def _log_scale(magnitude: Tensor) -> Tensor:
+    """0 at 0, linear below FLOOR, logarithmic above: values of order one, so that Adam moves the head in few steps."""
+    return (magnitude / FLOOR).log1p()
 
 
 def _unit_scale(features: Tensor) -> Tensor:

@@ -5,8 +5,8 @@ Two facts carry it. Everything but attention is per token, so tokens stay N H W 
 channels_last, without copies. And in a cyclically shifted image only the last row and the last column of windows mix
 tokens that were far apart, so four masks (inside, last column, last row, corner) make up the mask of any size.
 
-Letters in the shapes: N images, H and W padded low-resolution pixels, C channels, B windows of all images, T tokens of a
-window (its side squared), A attention heads, D channels of a head, K kinds of window (the four above).
+Letters in the shapes: N images, H and W padded low-resolution pixels, C channels, B windows of all images, T tokens of
+a window (its side squared), K kinds of window (the four above).
 """
 
 from typing import Any
@@ -25,8 +25,8 @@ MASKED = -100.0  # official logit of a pair of tokens that must not see each oth
 class SwinIR(nn.Module):
     """Super-resolution by `scale` (a power of two, or 3).
 
-    `forward` takes N3HW RGB in [0, 1] of any H and W and returns N x 3 x scale*H x scale*W, not clipped. A state dict of
-    the official code, trained at any image size, loads with strict=True.
+    `forward` takes N3HW RGB in [0, 1] of any H and W and returns N x 3 x scale*H x scale*W, not clipped. A state dict
+    of the official code, trained at any image size, loads with strict=True.
     """
 
     mean: Tensor
@@ -54,7 +54,7 @@ class SwinIR(nn.Module):
             self.conv_before_upsample = self.conv_last = nn.Identity()
             self.upsample = nn.Sequential(nn.Conv2d(channels, 3 * scale**2, 3, padding=1), nn.PixelShuffle(scale))
         self.apply(_initialize)
-        self.register_load_state_dict_pre_hook(_keep_own_masks)
+        self.register_load_state_dict_pre_hook(_keep_own_masks)  # type: ignore[no-untyped-call]
 
     def forward(self, image: Tensor) -> Tensor:
         """See the class."""
@@ -64,7 +64,7 @@ class SwinIR(nn.Module):
         for layer in self.layers:
             tokens = layer(tokens)
         deep = self.conv_after_body(self.norm(tokens).permute(0, 3, 1, 2)) + shallow
-        restored = self.conv_last(self.upsample(self.conv_before_upsample(deep)))
+        restored: Tensor = self.conv_last(self.upsample(self.conv_before_upsample(deep)))
         return restored[:, :, : height * self.scale, : width * self.scale] + self.mean
 
 
@@ -81,10 +81,11 @@ class ResidualGroup(nn.Module):
 
     def forward(self, x_NHWC: Tensor) -> Tensor:
         """Same shape out."""
-        deep = x_NHWC
+        deep_NHWC = x_NHWC
         for block in self.residual_group["blocks"]:  # type: ignore[attr-defined]
-            deep = block(deep)
-        return x_NHWC + self.conv(deep.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+            deep_NHWC = block(deep_NHWC)
+        deep_NCHW: Tensor = self.conv(deep_NHWC.permute(0, 3, 1, 2))
+        return x_NHWC + deep_NCHW.permute(0, 2, 3, 1)
 
 
 class Block(nn.Module):
@@ -105,7 +106,8 @@ class Block(nn.Module):
     def forward(self, x_NHWC: Tensor) -> Tensor:
         """Same shape out. H and W are multiples of the window."""
         x_NHWC = x_NHWC + self._attend(self.norm1(x_NHWC))
-        return x_NHWC + self.mlp["fc2"](F.gelu(self.mlp["fc1"](self.norm2(x_NHWC))))
+        mixed_NHWC: Tensor = self.mlp["fc2"](F.gelu(self.mlp["fc1"](self.norm2(x_NHWC))))
+        return x_NHWC + mixed_NHWC
 
     def _attend(self, x_NHWC: Tensor) -> Tensor:
         if not self.shift:
@@ -140,7 +142,9 @@ class WindowAttention(nn.Module):
         if mask is not None:
             bias = (bias + mask[:, None]).repeat(windows // len(mask), 1, 1, 1)
         logits = (q * (channels // self.heads) ** -0.5) @ k.transpose(2, 3) + bias
-        return self.proj((logits.softmax(-1) @ v).transpose(1, 2).reshape(windows, tokens, channels))
+        attended = (logits.softmax(-1) @ v).transpose(1, 2).reshape(windows, tokens, channels)
+        projected: Tensor = self.proj(attended)
+        return projected
 
 
 def _split(x_NHWC: Tensor, window: int) -> Tensor:
@@ -194,9 +198,9 @@ def _pad(image: Tensor, window: int) -> Tensor:
     for dimension in (2, 3):
         size = image.shape[dimension]
         if -size % window:
-            there_and_back = torch.cat((torch.arange(size), torch.arange(size - 2, 0, -1)))
-            index = there_and_back[torch.arange(size - size % -window) % len(there_and_back)]
-            image = image.index_select(dimension, index.to(image.device))
+            there_and_back = max(2 * (size - 1), 1)
+            position = torch.arange(size + -size % window, device=image.device) % there_and_back
+            image = image.index_select(dimension, torch.minimum(position, there_and_back - position))
     return image
 
 
@@ -216,7 +220,7 @@ def _check(scale: int, settings: spec.SwinIR) -> None:
     if scale != 3 and (scale < 2 or scale & (scale - 1)):
         raise ValueError(f"scale: found {scale}; allowed: 3 and the powers of two from 2 on")
     if len(settings.depths) != len(settings.heads):
-        raise ValueError(f"heads: found {len(settings.heads)} entries; depths has {len(settings.depths)}: give one each")
+        raise ValueError(f"heads: found {len(settings.heads)} entries; depths has {len(settings.depths)}; give as many")
     for heads in settings.heads:
         if settings.channels % heads:
             raise ValueError(f"heads: found {heads}; each must divide the {settings.channels} channels")

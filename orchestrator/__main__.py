@@ -1,0 +1,69 @@
+"""The verbs: `python -m orchestrator plan|sweep GRID`. Exit codes: 0 all that was planned is done; 1 something failed
+or is blocked; 2 the grid, a file or the store cannot be used; 130 interrupted."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from orchestrator import show
+from orchestrator.grid import GridError
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+GridFile = Annotated[Path, typer.Argument(help="a grid file, e.g. grids/demo.yaml")]
+
+
+@app.callback()
+def verbs() -> None:
+    """Does a better image quality metric make a better training loss? Plans and runs sweeps over a grid."""
+
+
+@app.command()
+def plan(
+    grid: GridFile,
+    as_json: Annotated[bool, typer.Option("--json", help="for machines: counts, longest path, every new trial")] = False,
+) -> None:
+    """Shows what a sweep would run, and why. Example: python -m orchestrator plan grids/demo.yaml"""
+    from orchestrator.plan import as_json as to_json
+    from orchestrator.sweep import Sweep
+
+    sweep = Sweep(grid)
+    if as_json:
+        print(json.dumps(to_json(sweep.plan, sweep.study.cells), indent=1))
+    else:
+        show.plan(show.console(), sweep.grid.name, sweep.study.cells, sweep.plan, sweep.names, why=True)
+
+
+@app.command()
+def sweep(grid: GridFile) -> None:
+    """Runs what is to do and builds the tables. Example: python -m orchestrator sweep grids/demo.yaml"""
+    from orchestrator.sweep import EXIT_INTERRUPTED, run
+
+    try:
+        code = run(grid, show.console())
+    except KeyboardInterrupt:
+        print("stopped at once: what is done is kept; run the same command again", file=sys.stderr)
+        code = EXIT_INTERRUPTED
+    raise typer.Exit(code)
+
+
+def main() -> None:
+    """Runs a verb; errors that are the user's are printed without a traceback."""
+    try:
+        app()
+    except GridError as error:
+        sys.exit(_tell(str(error)))
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        sys.exit(_tell(f"{where}{error.strerror or error}; finished trials are kept, run the same command again"))
+
+
+def _tell(message: str) -> int:
+    print(message, file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    main()

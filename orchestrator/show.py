@@ -1,0 +1,132 @@
+"""What a person sees in the terminal: the plan, the progress of a sweep, how it ended."""
+
+import json
+import sys
+import threading
+import time
+from collections import Counter
+
+from rich.console import Console
+from rich.table import Table
+
+from orchestrator.checks import Check
+from orchestrator.plan import Plan
+from orchestrator.ready import ReadyQueue
+from orchestrator.spec import KINDS
+from orchestrator.store import Store
+
+MOST_REASONS = 12
+
+
+def console() -> Console:
+    """Standard output; 120 columns where it is not a terminal."""
+    return Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 120)
+
+
+def duration(seconds: float) -> str:
+    """42 s, 3 min 10 s, 2 h 05 min, 4.1 days."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    if seconds < 3600:
+        return f"{seconds // 60:.0f} min {seconds % 60:02.0f} s"
+    if seconds < 2 * 86400:
+        return f"{seconds // 3600:.0f} h {seconds % 3600 // 60:02.0f} min"
+    return f"{seconds / 86400:.1f} days"
+
+
+def plan(out: Console, name: str, cells: int, planned: Plan, names: dict[str, str], why: bool) -> None:
+    """Cells, trials by kind and status, why trials are new, and the longest path."""
+    to_do = planned.to_do()
+    out.print(f"[bold]{name}[/]: {cells} cells of the matrix share {len(planned.nodes)} trials; {len(to_do)} to do")
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for column in ("kind", "trials", "done", "to do", "diverged", "not applicable", "failed before"):
+        table.add_column(column, justify="left" if column == "kind" else "right")
+    for kind, counts in planned.counts().items():
+        states = [counts[state] for state in ("done", "to do", "diverged", "not applicable", "failed")]
+        table.add_row(kind, str(counts.total()), *(str(count) if count else "-" for count in states))
+    out.print(table)
+    if why:
+        reasons = Counter((node.kind, node.why) for node in to_do)
+        for (kind, reason), count in reasons.most_common(MOST_REASONS):
+            out.print(f"  {count:>5} {kind}: {reason}", markup=False)
+        if len(reasons) > MOST_REASONS:
+            rest = sum(count for _, count in reasons.most_common()[MOST_REASONS:])
+            out.print(f"  {rest:>5} trials for {len(reasons) - MOST_REASONS} more reasons (all with --json)")
+    if path := planned.longest_path():
+        work = sum(node.remaining - max((planned.nodes[c].remaining for c in node.children), default=0) for node in to_do)
+        out.print(f"longest path: about {duration(path[0].remaining)} of about {duration(work)} of work (one core)")
+        out.print("  " + " -> ".join(names[node.key] for node in path), markup=False)
+
+
+class Progress:
+    """Prints a line about a running sweep now and then, from a thread of its own."""
+
+    def __init__(self, out: Console, queue: ReadyQueue, store: Store, names: dict[str, str], seconds: float) -> None:
+        self.out, self.queue, self.store, self.names, self.seconds = out, queue, store, names, seconds
+        self.work = {name: self._own_seconds(name) for name in queue.nodes}
+        self.started = time.monotonic()
+        self.ended = threading.Event()
+        self.thread = threading.Thread(target=self._print_until_ended, name="progress", daemon=True)
+
+    def __enter__(self) -> "Progress":
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.ended.set()
+        self.thread.join()
+        self.out.print(self.line(), markup=False)
+
+    def line(self) -> str:
+        """[ 1 min 40 s] 212/1297 trials, 31% of the work; running: ... (step 20 of 50)"""
+        state = dict(self.queue.state)
+        finished = sum(status in ("done", "diverged", "failed") for status in state.values())
+        spent = sum(seconds for name, seconds in self.work.items() if state[name] in ("done", "diverged"))
+        share = 100 * spent / max(sum(self.work.values()), 1e-9)
+        running = "; ".join(self._running(name) for name in sorted(self.queue.running))
+        trouble = {word: n for word, n in Counter(state.values()).items() if word in ("failed", "blocked", "diverged")}
+        words = "".join(f", {count} {word}" for word, count in sorted(trouble.items()))
+        elapsed = duration(time.monotonic() - self.started)
+        return f"[{elapsed:>11}] {finished}/{len(state)} trials{words}, {share:.0f}% of the work" + (
+            f"; running: {running}" if running else ""
+        )
+
+    def _print_until_ended(self) -> None:
+        while not self.ended.wait(self.seconds):
+            self.out.print(self.line(), markup=False)
+
+    def _running(self, name: str) -> str:
+        node = self.queue.nodes[name]
+        try:
+            now = json.loads((self.store.folder(node.kind, name) / "progress.json").read_text())
+        except (OSError, ValueError):
+            return self.names[name]
+        return f"{self.names[name]} (step {now['step']} of {now['steps']})"
+
+    def _own_seconds(self, name: str) -> float:
+        node = self.queue.nodes[name]
+        return max(node.remaining - max((self.queue.nodes[c].remaining for c in node.children), default=0.0), 0.1)
+
+
+def outcome(out: Console, planned: Plan, queue: ReadyQueue, tracebacks: dict[str, str], names: dict[str, str]) -> None:
+    """Failed trials with the end of their tracebacks, and what they block, by name."""
+    for name, text in tracebacks.items():
+        node = planned.nodes[name]
+        out.print(f"[red]failed[/]: {node.kind} {name}: {names[name]}")
+        out.print(f"    {text.strip().splitlines()[-1]}", markup=False)
+        blocked = [child for child, cause in queue.blocked_by.items() if cause == name]
+        if blocked:
+            kinds = Counter(planned.nodes[child].kind for child in blocked)
+            listed = ", ".join(f"{kinds[kind]} {kind}" for kind in KINDS if kinds[kind])
+            out.print(f"    blocks {len(blocked)} trials: {listed}")
+            for child in blocked[:5]:
+                out.print(f"      {planned.nodes[child].kind} {child}: {names[child]}", markup=False)
+    for name, node in planned.nodes.items():
+        if queue.state[name] == "diverged":
+            out.print(f"[yellow]diverged[/] (an outcome, not a failure): {node.kind} {name}: {names[name]}")
+
+
+def checks(out: Console, results: list[Check]) -> None:
+    """One line a machinery check. A failed one asks for a better recipe; the trials are done all the same."""
+    for check in results:
+        out.print(f"{'[green]holds[/]' if check.passed else '[red]FAILS[/]'}: {check.name}: {check.detail}")

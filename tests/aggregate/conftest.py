@@ -1,0 +1,197 @@
+"""Evidence for the tests of aggregate: frames built directly, and a store filled with trials of a small grid."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from orchestrator import grid as grids
+from orchestrator import matrix
+from orchestrator.aggregate.scores import NUMBERS, SCORE_COLUMNS, Evidence
+from orchestrator.identity import key
+from orchestrator.store import Store
+
+GRID = """
+name: tiny
+seeds: [0, 1]
+numerics: reference
+backbones:
+  vgg-r: {model: small/vgg, weights: random}
+  vgg: {model: small/vgg, weights: pretext}
+  vit: {model: small/vit, weights: pretext}
+matrix:
+  loss: [vgg-r, vgg, vit]
+  discriminator:
+    - none
+    - {head: [vanilla, patch], backbone: vgg, start: pretext}
+  initialization: [random, pretext, gan]
+  task: [fr, nr]
+baselines: [pixel]
+photographs: {train: [astronaut], validation: [flower], test: [chelsea, brick, retina]}
+iqa_sets:
+  distortions: [gaussian_blur, jpeg]
+  levels: 5
+  crop: 64
+  crops: 1
+  seed: 0
+  benchmarks: {ladder: {photographs: [chelsea, brick]}, other: {photographs: [brick, retina]}}
+pretext: {steps: 1, batch: 1, crop: 64, learning_rate: 0.001}
+fr_iqa: {iterations: 1, learning_rate: 0.05}
+super_resolution:
+  generator: {channels: 8, depths: [1], heads: [2], window: 8, mlp_ratio: 2.0, upsampler: pixelshuffledirect}
+  scale: 4
+  warmup: {steps: 1, batch: 1, patch: 16, learning_rate: 0.002, decay: true, ema: 0.99, seed: 0}
+  training: {steps: 1, batch: 1, patch: 16, learning_rate: 0.0001, decay: false, ema: 0.9}
+  weights: {pixel: 0.01, fidelity: calibrated, adversarial: {calibrated: 0.1}}
+  reference_loss: vgg
+  discriminator_warmup: 1
+  divergence: 6.0
+  crop: 64
+  tests: {natural: [chelsea, brick], texture: [retina]}
+iqa_transfer: {steps: 1, batch: 1, learning_rate: 0.001, backbone_factor: 0.3, evaluate_every: 1}
+judges: {score: {no-reference: [piqe], structural: [vsi, gmsd]}, beside: [psnr]}
+"""
+
+
+def picture(name, side):
+    """A deterministic uint8 image (side, side, 3) with some structure."""
+    generator = np.random.default_rng(list(name.encode()))
+    coarse = generator.integers(0, 256, (side // 8, side // 8, 3), dtype=np.uint8)
+    return coarse.repeat(8, axis=0).repeat(8, axis=1)
+
+
+def invented_scores(label, generator):
+    """Rows of scores.parquet for a benchmark or judging label: losses differ by a level, images by noise."""
+    spec, quality = label.spec, sum(label.loss.encode()) % 7 / 7
+    if label.role == "judging":
+        names = [(p.name, p.name) for p in spec.test.photographs]
+        rows = [(image, content, quality + 0.3 * generator.normal(), np.nan) for image, content in names]
+    else:
+        severities = [(p.name, d, s) for p in spec.data.photographs for d in spec.data.distortions for s in range(1, 6)]
+        rows = [(f"{p}_{d}_{s}", p, -s + (2 - quality) * generator.normal(), 1 - s / 5) for p, d, s in severities]
+    frame = pd.DataFrame(rows, columns=["image", "content", "prediction", "label"])
+    frame = frame.assign(
+        key=key(spec),
+        kind=spec.KIND,
+        measure=label.judge or "quality",
+        data_set=label.data_set,
+        split="test",
+        seed=label.seed or 0,
+    )
+    return frame[list(SCORE_COLUMNS)]
+
+
+def write_images(label, folder, side, source):
+    restoration = label.spec.restoration
+    for photograph in restoration.test.photographs:
+        image = source(photograph.name, side)
+        parts = {"images": image}
+        if restoration.super_resolution is None:
+            parts |= {"reference": image, "low_resolution": image[::4, ::4]}
+        for part, pixels in parts.items():
+            (folder / part).mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(folder / part / f"{photograph.name}.png")
+
+
+def fill(store, study, status=lambda label: "done", side=64, source=picture):
+    """Finishes every trial of the study's labels with the status that `status(label)` gives; None leaves it out."""
+    generator = np.random.default_rng(0)
+    finished = set()
+    for label in study.labels:
+        unit, state = (label.spec.KIND, key(label.spec)), status(label)
+        if unit in finished or state is None:
+            continue
+        finished.add(unit)
+        folder = store.folder(*unit)
+        folder.mkdir(parents=True, exist_ok=True)
+        if state == "failed":
+            (folder / "FAILED").write_text("out of memory\n")
+            continue
+        numbers = {"lower_better": float(label.judge in ("piqe", "gmsd")), "validation_psnr": 24.0}
+        (folder / "record.json").write_text(json.dumps({"numbers": numbers | {"validation_psnr_bicubic": 23.5}}))
+        if label.role in ("metric_benchmark", "judging", "iqa_benchmark"):
+            invented_scores(label, generator).to_parquet(folder / "scores.parquet")
+        if label.role == "judging":
+            restored = store.folder("restoration", key(label.spec.restoration))
+            write_images(label, restored, side, source)
+            (restored / "DONE").write_text("done\n")
+        (folder / "DONE").write_text(f"{state}\n")
+
+
+@pytest.fixture
+def tiny(tmp_path):
+    """(path of the grid's file, its study, its empty store)."""
+    path = tmp_path / "tiny.yaml"
+    path.write_text(f"{GRID}runtime: {{storage: {tmp_path / 'store'}}}\n")
+    grid = grids.load(path)
+    return path, matrix.expand(grid), Store(grid.runtime.storage)
+
+
+def cell(role, key, **levels):
+    """One row of `cells`; levels not named are empty."""
+    row = dict.fromkeys(
+        (
+            "loss",
+            "discriminator",
+            "initialization",
+            "task",
+            "backbone",
+            "start",
+            "data_set",
+            "judge",
+            "family",
+            "because",
+        ),
+        "",
+    )
+    kind = {"judging": "judging", "optimization": "super_resolution"}.get(role, "benchmark")
+    row |= dict.fromkeys(NUMBERS, np.nan) | {"seed": 0, "baseline": False, "status": "done", "kind": kind}
+    return row | {"role": role, "key": key} | levels
+
+
+def rows_of(key, predictions, labels=None, contents=None, kind="benchmark"):
+    """Rows of `scores` for one trial; each image is its own content unless said."""
+    n = len(predictions)
+    labels = np.full(n, np.nan) if labels is None else labels
+    contents = contents or [f"content{i}" for i in range(n)]
+    return pd.DataFrame(
+        {
+            "key": key,
+            "kind": kind,
+            "measure": "",
+            "data_set": "",
+            "split": "test",
+            "image": [f"image{i}" for i in range(n)],
+            "content": contents,
+            "seed": 0,
+            "prediction": np.asarray(predictions, float),
+            "label": np.asarray(labels, float),
+        }
+    )
+
+
+def evidence_of(cells, scores, losses, discriminators=("none",), seeds=(0,)):
+    """`Evidence` of rows of cells and frames of scores."""
+    frame = pd.DataFrame(cells).astype({"seed": "Int64"})
+    restorations = pd.DataFrame(
+        columns=["loss", "discriminator", "seed", "data_set", "baseline", "key", "status", "folder"]
+    )
+    joined = pd.concat(scores, ignore_index=True) if scores else pd.DataFrame(columns=list(SCORE_COLUMNS))
+    return Evidence(
+        "small",
+        tuple(seeds),
+        tuple(losses),
+        tuple(discriminators),
+        "severity labels, not human opinion",
+        frame,
+        joined,
+        restorations,
+    )
+
+
+def tree(folder: Path):
+    """Relative paths of all files below a folder."""
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())

@@ -1,0 +1,103 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from orchestrator.aggregate.ranking import (
+    Draws,
+    borda,
+    everything,
+    iqa_panel,
+    iqa_scores,
+    mean,
+    optimization_panel,
+    optimization_scores,
+    ranks,
+    z_scores,
+)
+from tests.aggregate.conftest import cell, rows_of
+
+NAN = float("nan")
+
+
+def test_rank_one_is_best_ties_share_and_holes_take_no_rank():
+    np.testing.assert_array_equal(ranks(np.array([0.2, 0.9, NAN, 0.9, 0.1])), [3.0, 1.5, NAN, 1.5, 4.0])
+
+
+def test_borda_by_hand():
+    np.testing.assert_allclose(borda(np.array([4.0, 3.0, 3.0, 1.0])), [1.0, 0.5, 0.5, 0.0])
+    np.testing.assert_allclose(borda(np.array([4.0, NAN, 3.0])), [1.0, NAN, 0.0])
+    assert np.isnan(borda(np.array([4.0, NAN, NAN]))).all()
+
+
+def test_z_scores_by_hand():
+    np.testing.assert_allclose(z_scores(np.array([1.0, 3.0, NAN])), [-1.0, 1.0, NAN])
+    np.testing.assert_allclose(z_scores(np.array([2.0, 2.0])), [0.0, 0.0])
+
+
+def test_mean_leaves_out_what_is_absent_unless_it_must_be_complete():
+    values = np.array([[1.0, 3.0, NAN]])
+    assert mean(values, np.array([1.0, 3.0, 1.0]), axis=1)[0] == pytest.approx(2.5)
+    assert np.isnan(mean(values, np.ones(3), axis=1, complete=True)[0])
+    assert mean(values, np.array([1.0, 1.0, 0.0]), axis=1, complete=True)[0] == pytest.approx(2.0)
+    assert np.isnan(mean(values, np.zeros(3), axis=1)[0])
+
+
+def judging(loss, judge, family, values, lower_better=0.0, **levels):
+    key = f"{loss}-{judge}-{levels.get('data_set', 'natural')}"
+    levels = {"data_set": "natural", "discriminator": "none"} | levels
+    row = cell("judging", key, loss=loss, judge=judge, family=family, lower_better=lower_better, **levels)
+    return row, rows_of(key, values, kind="judging")
+
+
+def panel_of(pairs, losses):
+    cells = pd.DataFrame([row for row, _ in pairs]).astype({"seed": "Int64"})
+    scores = pd.concat([rows for _, rows in pairs], ignore_index=True)
+    return optimization_panel(cells, scores, losses, [0], "none")
+
+
+def test_optimization_score_by_hand():
+    """Family x holds two judges that disagree, family y one that is lower-better with a tie."""
+    pairs = [judging(loss, "x1", "x", v) for loss, v in (("a", [3, 3]), ("b", [2, 2]), ("c", [0, 2]))]
+    pairs += [judging(loss, "x2", "x", v) for loss, v in (("a", [1, 1]), ("b", [2, 2]), ("c", [3, 3]))]
+    pairs += [
+        judging(loss, "y1", "y", v, lower_better=1.0) for loss, v in (("a", [0, 2]), ("b", [1, 1]), ("c", [5, 5]))
+    ]
+    pairs += [judging(loss, "psnr", "", v) for loss, v in (("a", [0, 0]), ("b", [0, 0]), ("c", [9, 9]))]
+    panel = panel_of(pairs, ["a", "b", "c"])
+    # x: mean of (1, .5, 0) and (0, .5, 1); y: a and b tie at rank 1.5 -> .75, c 0
+    np.testing.assert_allclose(optimization_scores(panel, everything(panel))[0], [0.625, 0.625, 0.25])
+
+
+def test_a_loss_without_judgings_is_ranked_nowhere_and_the_others_as_if_it_did_not_exist():
+    pairs = [judging(loss, "x1", "x", v) for loss, v in (("a", [3]), ("c", [1]))]
+    panel = panel_of(pairs, ["a", "b", "c"])
+    np.testing.assert_array_equal(optimization_scores(panel, everything(panel))[0], [1.0, NAN, 0.0])
+
+
+def test_baselines_are_not_ranked():
+    pairs = [judging(loss, "x1", "x", v) for loss, v in (("a", [3]), ("b", [1]))]
+    pairs.append(judging("pixel", "x1", "x", [9], baseline=True))
+    panel = panel_of(pairs, ["a", "b"])
+    np.testing.assert_allclose(optimization_scores(panel, everything(panel))[0], [1.0, 0.0])
+
+
+def test_drawn_contents_weigh_the_image_means():
+    pairs = [judging(loss, "x1", "x", v) for loss, v in (("a", [5, 0]), ("b", [0, 4]))]
+    panel = panel_of(pairs, ["a", "b"])
+    draws = Draws(np.ones((2, 1)), np.ones((2, 1)), (np.array([[2.0, 0.0], [0.0, 2.0]]),))
+    np.testing.assert_allclose(optimization_scores(panel, draws), [[1.0, 0.0], [0.0, 1.0]])
+
+
+def test_iqa_score_is_the_mean_srcc_and_needs_every_benchmark():
+    labels = np.arange(4.0)
+    trials = {
+        ("a", "one"): [0, 1, 2, 3],  # SRCC 1
+        ("a", "two"): [3, 2, 1, 0],  # SRCC -1
+        ("b", "one"): [0, 1, 3, 2],  # SRCC .8
+        ("b", "two"): [0, 1, 3, 2],
+        ("c", "one"): [0, 1, 2, 3],  # its second benchmark lacks
+    }
+    rows = [cell("metric_benchmark", f"{a}{b}", loss=a, data_set=b) for a, b in trials]
+    scores = pd.concat([rows_of(f"{a}{b}", values, labels) for (a, b), values in trials.items()])
+    panel = iqa_panel(pd.DataFrame(rows).astype({"seed": "Int64"}), scores, ["a", "b", "c"], [0])
+    np.testing.assert_allclose(iqa_scores(panel, everything(panel))[0], [0.0, 0.8, NAN], atol=1e-12)

@@ -1,0 +1,155 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from orchestrator.aggregate import scores, tables
+from orchestrator.aggregate.counting import over_seeds, with_counts
+from orchestrator.aggregate.writing import Table, markdown, text, write
+from tests.aggregate.conftest import cell, evidence_of, fill, rows_of
+
+LABELS = np.arange(4.0)
+
+
+def by_name(evidence):
+    return {table.name: table.frame for table in tables.build(evidence)}
+
+
+@pytest.fixture
+def filled(tiny):
+    """Tables of the small grid with one diverged SR trial, one failed judging and the rest done."""
+    path, study, store = tiny
+    diverged = {"loss": "vit", "discriminator": "patch-vgg-pretext", "seed": 1}
+
+    def status(label):
+        if all(getattr(label, name) == level for name, level in diverged.items()):
+            return "diverged" if label.role == "optimization" else None
+        failed = label.role == "judging" and (label.loss, label.judge, label.seed) == ("vgg", "vsi", 0)
+        return "failed" if failed and label.discriminator == "none" and label.data_set == "natural" else "done"
+
+    fill(store, study, status)
+    return by_name(scores.read(path))
+
+
+def test_every_table_says_how_many_seeds_are_there_and_names_its_keys(filled):
+    for name, frame in filled.items():
+        assert "keys" in frame, name
+        assert name == "missing" or {"seeds", "seeds_planned", "trials", "trials_planned"} <= set(frame), name
+
+
+def test_holes_are_counted_with_their_reason(filled):
+    lost = filled["missing"]
+    reasons = lost.groupby(["kind", "reason"]).size().to_dict()
+    assert reasons == {
+        ("super_resolution", "diverged"): 1,
+        ("judging", "parent diverged"): 8,  # 2 test sets x 4 judges
+        ("judging", "failed"): 1,
+        ("iqa_transfer", "parent diverged"): 2,  # fr and nr
+        ("benchmark", "parent diverged"): 4,
+    }
+    because = lost.loc[lost["reason"] == "parent diverged", "because"].unique()
+    assert because.tolist() == [f"super_resolution {lost.loc[lost['reason'] == 'diverged', 'keys'].item()}"]
+
+
+def test_a_diverged_trial_shows_in_the_counts_and_in_the_survivors(filled):
+    counts = filled["counts"].set_index(["loss", "discriminator"])
+    assert counts.loc[("vit", "patch-vgg-pretext"), ["done", "diverged", "seeds", "seeds_planned"]].tolist() == [
+        1,
+        1,
+        1,
+        2,
+    ]
+    gan = filled["iqa_transfer"].query("initialization == 'gan'")
+    assert gan["parent_diverged"].tolist() == [1] * len(gan)
+    assert gan["seeds"].tolist() == [1] * len(gan)
+    assert filled["iqa_transfer"].query("initialization == 'random'")["parent_diverged"].sum() == 0
+
+
+def test_baselines_stand_beside_and_are_marked(filled):
+    judged = filled["optimization_by_judge"]
+    assert set(judged.loc[judged["baseline"], "loss"]) == {"pixel", "warm-up", "bicubic"}
+    assert "pixel" not in set(filled["ranks"]["loss"]) | set(filled["optimization_score"]["loss"])
+    assert judged.set_index("judge")["better"].to_dict() == {
+        "piqe": "lower",
+        "vsi": "higher",
+        "gmsd": "lower",
+        "psnr": "higher",
+    }
+
+
+def test_an_empty_store_gives_every_table_with_nothing_but_holes(tiny):
+    path, study, _ = tiny
+    frames = by_name(scores.read(path))
+    assert set(frames["missing"]["reason"]) == {"missing"}
+    assert frames["missing"]["labels"].sum() == len(study.labels)
+    assert frames["fr_iqa_by_loss"]["srcc"].isna().all()
+    assert (frames["fr_iqa_by_loss"]["seeds"] == 0).all()
+    assert frames["asymmetry"]["note"].str.startswith("0 losses have both scores").all()
+
+
+def test_gan_is_averaged_within_the_seed_before_seeds_are_averaged():
+    """Seed 0 has three gan models and seed 1 one: the mean is over seeds, not over models."""
+    values = {("a", 0): [0, 1, 2, 3], ("b", 0): [0, 1, 2, 3], ("c", 0): [0, 1, 2, 3], ("a", 1): [3, 2, 1, 0]}
+    levels = {"initialization": "gan", "task": "fr", "backbone": "vgg", "start": "pretext", "data_set": "ladder"}
+    rows = [
+        cell("iqa_benchmark", f"{loss}{seed}", loss=loss, seed=seed, discriminator="patch", **levels)
+        for loss, seed in values
+    ]
+    evidence = evidence_of(
+        rows, [rows_of(f"{a}{s}", v, LABELS) for (a, s), v in values.items()], ["a", "b", "c"], seeds=(0, 1)
+    )
+    frame = tables.iqa_transfer(evidence)[0].frame
+    assert frame["srcc"].tolist() == [pytest.approx(0.0)]
+    assert frame["srcc_sd"].tolist() == [pytest.approx(np.sqrt(2))]
+
+
+def test_spread_over_seeds_is_empty_where_they_share_one_trial():
+    values = pd.DataFrame({"loss": ["a", "a", "b", "b"], "key": ["k", "k", "m", "n"], "srcc": [0.5, 0.5, 0.2, 0.4]})
+    frame = over_seeds(values, ["loss"], ["srcc"]).set_index("loss")
+    assert np.isnan(frame.loc["a", "srcc_sd"])
+    assert frame.loc["b", "srcc_sd"] == pytest.approx(0.2 / np.sqrt(2))
+
+
+def test_a_seed_is_there_only_when_all_its_trials_are():
+    cells = pd.DataFrame(
+        {
+            "loss": "a",
+            "seed": [0, 0, 1, 1],
+            "key": ["k0", "k1", "k2", "k3"],
+            "status": ["done", "done", "done", "failed"],
+        }
+    )
+    row = with_counts(pd.DataFrame({"loss": ["a", "b"]}), cells, ["loss"]).iloc[0]
+    assert row[["seeds", "seeds_planned", "trials", "trials_planned"]].tolist() == [1, 2, 3, 4]
+    assert row["keys"] == "k0 k1 k2"
+
+
+def test_files_hold_full_precision_and_markdown_three_decimals(tmp_path):
+    frame = pd.DataFrame({"loss": ["a|b"], "srcc": [1 / 3], "keys": ["0123456789abcdef"]})
+    paths = write([Table("small", "Small", "A note.", frame)], tmp_path, "severity labels, not human opinion")
+    assert sorted(path.name for path in paths) == ["small.csv", "small.md", "small.parquet"]
+    assert pd.read_parquet(tmp_path / "small.parquet").equals(frame)
+    assert pd.read_csv(tmp_path / "small.csv")["srcc"].item() == 1 / 3
+    words = (tmp_path / "small.md").read_text()
+    assert "**demonstration, not evidence** · labels: severity labels, not human opinion" in words
+    assert "| a\\|b | 0.333 |" in words
+    assert "0123456789abcdef" not in words
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (0.12345, "0.123"),
+        (0.0001, "<0.001"),
+        (-0.0001, "0.000"),
+        (float("nan"), ""),
+        (None, ""),
+        (True, "yes"),
+        (3, "3"),
+    ],
+)
+def test_cells_for_people(value, shown):
+    assert text(value) == shown
+
+
+def test_markdown_of_an_empty_table_says_so():
+    assert "No rows." in markdown(Table("missing", "Missing", "", pd.DataFrame({"keys": []})), "labels")

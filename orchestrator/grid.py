@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from orchestrator import matrix, spec, yaml_lines
-from orchestrator.grid_errors import Fault, dotted, explain, found
+from orchestrator.grid_errors import Fault, dotted, echoes, explain, found, shown
 from orchestrator.sections import DiscriminatorAxis, Grid, discriminator_levels
 
 
@@ -31,13 +31,14 @@ def load(file: str | Path) -> Grid:
     except yaml_lines.YamlProblem as error:
         raise GridError(f"{file}:{error.line}: {error}") from None
     except OSError as error:
-        nearby = ", ".join(sorted(str(path) for path in file.parent.glob("*.yaml"))) or "none"
+        folder = file if isinstance(error, IsADirectoryError) else file.parent
+        nearby = ", ".join(sorted(str(path) for path in folder.glob("*.yaml"))[:12]) or "none"
         raise GridError(f"{file}: {error.strerror}; grids in that folder: {nearby}") from None
     try:
-        grid = Grid.model_validate_json(json.dumps(document.value, default=str))
+        grid = Grid.model_validate_json(json.dumps(document.value))
         faults = list(check(grid))
     except ValidationError as error:
-        faults = [explain(details) for details in error.errors()]
+        faults = [explain(details) for details in error.errors() if not echoes(details)]
     if faults:
         raise GridError("\n".join(f"{file}:{document.line(path)}: {dotted(path)}: {text}" for path, text in faults))
     return grid
@@ -54,29 +55,43 @@ def check(grid: Grid) -> Iterator[Fault]:
 
 
 def _check_axes(grid: Grid) -> Iterator[Fault]:
-    entries = [entry if isinstance(entry, str) else entry.model_dump_json() for entry in grid.matrix.discriminator]
-    axes: list[tuple[yaml_lines.Path, list[Any]]] = [
-        (("seeds",), list(grid.seeds)),
-        (("matrix", "loss"), list(grid.matrix.loss)),
-        (("matrix", "discriminator"), entries),
-        (("matrix", "initialization"), list(grid.matrix.initialization)),
-        (("matrix", "task"), list(grid.matrix.task)),
-        (("baselines",), list(grid.baselines)),
-    ]
-    for path, levels in axes:
+    for path, levels in _lists(grid):
         for i, level in enumerate(levels):
             if level in levels[:i]:
-                yield (*path, i), f"found {level!r} a second time; each level stands once"
+                yield (*path, i), f"found {shown(level)} a second time; allowed: each level once"
     made: set[str] = set()
     for i, entry in enumerate(grid.matrix.discriminator):
         for level in discriminator_levels(entry) if entry not in grid.matrix.discriminator[:i] else ():
             if level.name in made:
-                yield ("matrix", "discriminator", i), f"makes {level.name} a second time; each level stands once"
+                yield ("matrix", "discriminator", i), f"found {level.name} a second time; allowed: each level once"
             made.add(level.name)
+
+
+def _lists(grid: Grid) -> Iterator[tuple[yaml_lines.Path, tuple[Any, ...]]]:
+    """Every list of levels or names in which a second mention would be an accident, or count something twice."""
+    entries = (entry if isinstance(entry, str) else entry.model_dump_json() for entry in grid.matrix.discriminator)
+    yield ("seeds",), grid.seeds
+    yield ("matrix", "loss"), grid.matrix.loss
+    yield ("matrix", "discriminator"), tuple(entries)
+    yield ("matrix", "initialization"), grid.matrix.initialization
+    yield ("matrix", "task"), grid.matrix.task
+    yield ("baselines",), grid.baselines
+    for split, photographs in grid.photographs:
+        yield ("photographs", split), photographs
+    yield ("iqa_sets", "distortions"), grid.iqa_sets.distortions
+    for name, benchmark in grid.iqa_sets.benchmarks.items():
+        for field, values in benchmark:
+            yield ("iqa_sets", "benchmarks", name, field), values or ()
+    for name, photographs in grid.super_resolution.tests.items():
+        yield ("super_resolution", "tests", name), photographs
+    yield ("iqa_transfer", "backbones"), grid.iqa_transfer.backbones or ()
 
 
 def _check_names(grid: Grid) -> Iterator[Fault]:
     backbones = list(grid.backbones)
+    for name in backbones:
+        if name in matrix.RESERVED:
+            yield ("backbones", name), f"found {name!r}; allowed: any name but {', '.join(matrix.RESERVED)}"
     for i, loss in enumerate(grid.matrix.loss):
         if loss not in backbones:
             yield ("matrix", "loss", i), found(loss, backbones)
@@ -89,9 +104,13 @@ def _check_names(grid: Grid) -> Iterator[Fault]:
             yield ("iqa_transfer", "backbones", i), found(name, backbones)
     if grid.super_resolution.reference_loss not in grid.backbones:
         yield ("super_resolution", "reference_loss"), found(grid.super_resolution.reference_loss, backbones)
+    judges: set[str] = set()
     for path, judge in _judge_paths(grid):
         if judge not in known_judges():
             yield path, found(judge, known_judges())
+        if judge in judges:
+            yield path, f"found {judge!r} a second time; allowed: each judge once, in one family or beside"
+        judges.add(judge)
 
 
 def _judge_paths(grid: Grid) -> Iterator[tuple[yaml_lines.Path, str]]:
@@ -113,8 +132,9 @@ def _check_photographs(grid: Grid) -> Iterator[Fault]:
         (("super_resolution", "tests", name), names) for name, names in grid.super_resolution.tests.items()
     ]
     tests += [
-        (("iqa_sets", "benchmarks", name, "photographs"), benchmark.photographs)
-        for name, benchmark in grid.iqa_sets.benchmarks.items()
+        (("iqa_sets", task, "benchmarks", name, "photographs"), benchmark.photographs)
+        for task in ("fr", "nr")
+        for name, benchmark in grid.iqa_sets.of(task).benchmarks.items()
     ]
     for path, names in tests:
         for i, name in enumerate(names):
@@ -129,8 +149,12 @@ def _check_sizes(grid: Grid) -> Iterator[Fault]:
                 yield (section, name), f"found {value}; allowed: a number above 0"
     sr, path = grid.super_resolution, ("super_resolution", "generator")
     generator = sr.generator
+    for name, value in dataclasses.asdict(generator).items():
+        numbers = value if isinstance(value, tuple) else (value,)
+        if any(not isinstance(number, str) and number <= 0 for number in numbers) and name != "heads":
+            yield (*path, name), f"found {shown(value)}; allowed: numbers above 0"
     if len(generator.depths) != len(generator.heads) or not generator.depths:
-        yield (*path, "heads"), f"found {len(generator.heads)} numbers of heads for {len(generator.depths)} blocks"
+        yield (*path, "heads"), f"found {len(generator.heads)}; allowed: one for each of {len(generator.depths)} depths"
     for heads in generator.heads:
         if heads <= 0 or generator.channels % heads:
             yield (*path, "heads"), f"found {heads} heads; allowed: divisors of channels = {generator.channels}"
@@ -157,6 +181,8 @@ def _check_initialization(grid: Grid) -> Iterator[Fault]:
 
 
 def _check_excludes(grid: Grid) -> Iterator[Fault]:
+    if not any(True for _ in matrix.cells(grid)) and all(entry.named() for entry in grid.exclude):
+        yield ("exclude",), "found entries that together match every cell; allowed: some cell must remain"
     allowed: dict[str, list[Any]] = {
         "loss": list(grid.matrix.loss),
         "discriminator": [level.name for level in grid.discriminators()],
@@ -166,11 +192,14 @@ def _check_excludes(grid: Grid) -> Iterator[Fault]:
     }
     for i in matrix.unmatched_excludes(grid):
         named = grid.exclude[i].named()
+        if not named:
+            yield ("exclude", i), "found no level; allowed: at least one, since without any it leaves nothing"
+            continue
         strangers = [(name, level) for name, level in named.items() if level not in allowed[name]]
         for name, level in strangers:
             yield ("exclude", i, name), found(level, allowed[name])
         if not strangers:
-            yield ("exclude", i), f"matches no cell: {named or 'it names no level'}; remove it or name levels that meet"
+            yield ("exclude", i), f"found {named}, which matches no cell; allowed: levels that meet"
 
 
 @functools.cache

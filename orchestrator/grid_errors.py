@@ -3,8 +3,9 @@
 import dataclasses
 import difflib
 import json
-from collections.abc import Iterator
-from typing import Any, get_args
+import math
+import types
+from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
@@ -14,12 +15,29 @@ from orchestrator.sections import Grid
 
 Fault = tuple[yaml_lines.Path, str]
 
+MOST_CHARACTERS = 80
+AXIS = "{head: ..., backbone: ..., start: ...}"
+NUMBERS = ("float_type", "int_type", "weight")
+WANTED = {  # pydantic's type of error: what is allowed, in the words of YAML
+    "model_type": "a mapping of names to values",
+    "dataclass_type": "a mapping of names to values",
+    "dict_type": "a mapping of names to values",
+    "tuple_type": "a list",
+    "string_pattern_mismatch": "a to z, 0 to 9 and . _ + - (at most 64, the first a letter or digit)",
+}
+
 
 def found(value: Any, allowed: Any, of_what: str = "") -> str:
     """found 'x'; allowed: a, b, c; did you mean 'b'?"""
     names = [str(name) for name in allowed]
-    shown = ", ".join(names[:24]) + (f" ... ({len(names)} in all)" if len(names) > 24 else "")
-    return f"found {value!r}; allowed: {f'{of_what}: ' if of_what else ''}{shown}{nearest(str(value), names)}"
+    listed = ", ".join(names[:24]) + (f" ... ({len(names)} in all)" if len(names) > 24 else "")
+    return f"found {shown(value)}; allowed: {f'{of_what}: ' if of_what else ''}{listed}{nearest(str(value), names)}"
+
+
+def shown(value: Any) -> str:
+    """The value as it can be written in the file, cut to one line of 80 characters."""
+    text = repr(value) if isinstance(value, str) else json.dumps(value)
+    return text if len(text) <= MOST_CHARACTERS else text[: MOST_CHARACTERS - 3] + "..."
 
 
 def nearest(value: str, names: list[str]) -> str:
@@ -36,42 +54,48 @@ def dotted(path: yaml_lines.Path) -> str:
 
 def explain(details: ErrorDetails) -> Fault:
     """Turns one of pydantic's errors into a path in the file and a sentence."""
-    path = _without_tags(details["loc"])
+    path = _in_file(details["loc"])
     value, kind, context = details["input"], details["type"], details.get("ctx", {})
     if kind in ("extra_forbidden", "unexpected_keyword_argument"):
         allowed = _fields_at(path[:-1])
-        return path, f"unknown field; allowed: {', '.join(allowed)}{nearest(str(path[-1]), allowed)}"
+        return path, f"found an unknown field; allowed: {', '.join(allowed)}{nearest(str(path[-1]), allowed)}"
     if kind in ("missing", "missing_argument", "missing_keyword_only_argument"):
-        return path, "missing; it has no default"
+        return path, "found nothing; it has no default, so it must be given"
     if kind == "literal_error":
         allowed = [text.strip().strip("'") for text in context["expected"].replace(" or ", ", ").split(",")]
-        return path, found(value, allowed)
+        return path, found(value, allowed + [AXIS] * (path[:2] == ("matrix", "discriminator") and len(path) == 3))
     if kind == "too_short":
-        return path, "empty; give at least one level"
-    if kind in ("float_type", "int_type") and isinstance(value, str) and _reads_as_number(value):
-        return path, f"found the text {value!r}; YAML reads it as text: write {_as_yaml_number(value, kind)}"
-    wanted = details["msg"].replace("Input should be ", "").replace("Value error, ", "")
-    shown = json.dumps(value, default=str)
-    return path, f"found {shown if len(shown) < 80 else shown[:77] + '...'}; allowed: {wanted}"
+        return path, "found no level; allowed: at least one"
+    wanted = WANTED.get(kind) or details["msg"].replace("Input should be ", "")
+    if isinstance(value, str) and kind in NUMBERS and (number := _as_yaml_number(value, kind)):
+        wanted = f"{wanted}; YAML reads this as text: write {number}"
+    return path, f"found {shown(value)}; allowed: {wanted}"
 
 
-def _without_tags(loc: yaml_lines.Path) -> yaml_lines.Path:
-    """pydantic's path without the tag that it puts behind an index of the discriminator axis."""
-    return loc[:3] + loc[4:] if loc[:2] == ("matrix", "discriminator") else loc
+def _in_file(loc: yaml_lines.Path) -> yaml_lines.Path:
+    """pydantic's path without the tag that it puts behind an index of the discriminator axis, and without its mark of a
+    key that is wrong itself."""
+    path = loc[:3] + loc[4:] if loc[:2] == ("matrix", "discriminator") else loc
+    return path[:-1] if path and path[-1] == "[key]" else path
 
 
-def _reads_as_number(text: str) -> bool:
+def echoes(details: ErrorDetails) -> bool:
+    """Whether pydantic only repeats an error of an item: it calls a list empty when no item of it is right."""
+    return details["type"] == "too_short" and bool(details["input"])
+
+
+def _as_yaml_number(text: str, kind: str) -> str | None:
+    """A spelling that YAML 1.1 reads as a number (its exponents want a dot and a sign); None for what is no number."""
     try:
-        float(text)
+        number = float(text)
     except ValueError:
-        return False
-    return True
-
-
-def _as_yaml_number(text: str, kind: str) -> str:
-    """A spelling that YAML 1.1 reads as a number: its exponents want a dot and a sign."""
-    number = float(text)
-    return f"{number:.0f}" if kind == "int_type" and number.is_integer() else f"{number:f}".rstrip("0")
+        return None
+    if not math.isfinite(number):
+        return None
+    if kind == "int_type" and number.is_integer():
+        return f"{number:.0f}"
+    mantissa, _, exponent = repr(number).partition("e")
+    return f"{mantissa}{'' if '.' in mantissa else '.0'}" + (f"e{int(exponent):+d}" if exponent else "")
 
 
 def _fields_at(path: yaml_lines.Path) -> list[str]:
@@ -79,25 +103,29 @@ def _fields_at(path: yaml_lines.Path) -> list[str]:
     here: Any = Grid
     for part in path:
         here = _inner(here, part)
-    return _fields(here)
-
-
-def _fields(kind: Any) -> list[str]:
-    if isinstance(kind, type) and issubclass(kind, BaseModel):
-        return list(kind.model_fields)
-    return [field.name for field in dataclasses.fields(kind)] if dataclasses.is_dataclass(kind) else []
+    return list(_fields(_bare(here)))
 
 
 def _inner(kind: Any, part: str | int) -> Any:
-    """The section that stands in the field or at the position `part` of `kind`."""
+    """Type of the field or item `part` of `kind`."""
+    kind = _bare(kind)
+    if get_origin(kind) in (dict, tuple):
+        return get_args(kind)[1 if get_origin(kind) is dict else 0]
+    return _fields(kind)[str(part)]
+
+
+def _bare(kind: Any) -> Any:
+    """`kind` without annotations; of a union the member that has fields, else the first."""
+    if get_origin(kind) is Annotated:
+        return _bare(get_args(kind)[0])
+    if get_origin(kind) in (Union, types.UnionType):
+        members = [_bare(member) for member in get_args(kind)]
+        return next((member for member in members if _fields(member)), members[0])
+    return kind
+
+
+def _fields(kind: Any) -> dict[str, Any]:
+    """Field name -> type of a section or a spec class; empty for any other type."""
     if isinstance(kind, type) and issubclass(kind, BaseModel):
-        kind = kind.model_fields[str(part)].annotation
-    sections: list[Any] = list(_sections(kind))
-    return sections[-1] if sections else kind
-
-
-def _sections(kind: Any) -> Iterator[Any]:
-    if _fields(kind):
-        yield kind
-    for argument in get_args(kind):
-        yield from _sections(argument)
+        return {name: field.annotation for name, field in kind.model_fields.items()}
+    return {field.name: field.type for field in dataclasses.fields(kind)} if dataclasses.is_dataclass(kind) else {}

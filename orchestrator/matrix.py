@@ -1,7 +1,7 @@
 """From a grid to its trials: every evaluation that the tables need, labelled with the levels of the matrix.
 
-A *cell* is one combination of loss, discriminator, backbone of the IQA model, initialization, task and seed. Cells share
-most of their trials; a `Label` says which trial answers for which levels, so several labels may hold equal specs.
+A *cell* is one combination of loss, discriminator, backbone of the IQA model, initialization, task and seed. Cells
+share most of their trials; a `Label` says which trial answers for which levels, so several labels may hold equal specs.
 """
 
 import functools
@@ -14,7 +14,7 @@ from typing import Any
 from orchestrator import spec
 from orchestrator.sections import DiscriminatorLevel, Grid
 
-PIXEL, WARMUP, BICUBIC, NONE = "pixel", "warm-up", "bicubic", "none"
+PIXEL, WARMUP, BICUBIC, NONE = RESERVED = "pixel", "warm-up", "bicubic", "none"
 LABEL_KIND = "severity labels, not human opinion"
 
 
@@ -55,12 +55,12 @@ class Study:
 def expand(grid: Grid) -> Study:
     """All trials of the grid, labelled."""
     builder = Builder(grid)
-    cells = [cell for cell in _cells(grid) if not _excluded(grid, cell)]
+    left = list(cells(grid))
     return Study(
-        labels=tuple(builder.labels(cells)),
+        labels=tuple(builder.labels(left)),
         losses=grid.matrix.loss,
         discriminators=tuple(level.name for level in grid.discriminators()),
-        cells=len(cells),
+        cells=len(left),
     )
 
 
@@ -79,6 +79,11 @@ class Cell:
         """Level of each factor that `exclude` may name."""
         names = ("loss", "initialization", "task", "seed")
         return {"discriminator": self.discriminator.name, **{name: getattr(self, name) for name in names}}
+
+
+def cells(grid: Grid) -> Iterator[Cell]:
+    """The cells that `exclude` leaves."""
+    return (cell for cell in _cells(grid) if not _excluded(grid, cell))
 
 
 def _cells(grid: Grid) -> Iterator[Cell]:
@@ -108,16 +113,20 @@ class Builder:
 
     def __init__(self, grid: Grid) -> None:
         self.grid = grid
-        sets, photographs = grid.iqa_sets, grid.photographs
         self.photographs = {name: spec.photograph(name) for name in spec.PHOTOGRAPHS}
-        self.train_set = self._ladder("train", photographs.train, sets.distortions)
-        self.validation_set = self._ladder("validation", photographs.validation, sets.distortions)
+        self.train_sets = {task: self._ladder(task, "train", grid.photographs.train) for task in ("fr", "nr")}
+        self.validation_sets = {
+            task: self._ladder(task, "validation", grid.photographs.validation) for task in ("fr", "nr")
+        }
         self.benchmark_sets = {
-            name: self._ladder(name, benchmark.photographs, benchmark.distortions or sets.distortions)
-            for name, benchmark in sets.benchmarks.items()
+            task: {
+                name: self._ladder(task, name, benchmark.photographs, benchmark.distortions)
+                for name, benchmark in grid.iqa_sets.of(task).benchmarks.items()
+            }
+            for task in ("fr", "nr")
         }
         self.test_sets = {name: self._sr_set(name, names) for name, names in grid.super_resolution.tests.items()}
-        self.sr_validation = self._sr_set("validation", photographs.validation)
+        self.sr_validation = self._sr_set("validation", grid.photographs.validation)
         self.judges = {
             name: spec.Judge(metric=name, version=f"pyiqa {importlib.metadata.version('pyiqa')}")
             for name in grid.judges.families()
@@ -149,7 +158,7 @@ class Builder:
     def _metric_labels(self, loss: str, seed: int) -> Iterator[Label]:
         metric = self.metric(loss, seed)
         yield Label(role="metric", spec=metric, loss=loss, seed=seed)
-        for benchmark, data in self._benchmarks("fr"):
+        for benchmark, data in self.benchmark_sets["fr"].items():
             trial = spec.Benchmark(model=metric, data=data, numerics=self.grid.numerics)
             yield Label(role="metric_benchmark", spec=trial, loss=loss, seed=seed, data_set=benchmark)
 
@@ -166,7 +175,7 @@ class Builder:
                 yield Label(role="judging", spec=judging, data_set=name, judge=judge, family=family, **factors)
 
     def _iqa_labels(self, cells: list[Cell]) -> Iterator[Label]:
-        """random and pretext do not depend on loss or discriminator: all cells of one (backbone, task, seed) share one."""
+        """Only gan depends on loss and discriminator: for the rest, cells of one (backbone, task, seed) share a model."""
         seen = set()
         for cell in cells:
             gan = cell.initialization == "gan"
@@ -182,7 +191,7 @@ class Builder:
             factors |= origin if gan else {}
             model = self.iqa_model(cell.task, cell.backbone, cell.initialization, source, cell.seed)
             yield Label(role="iqa_model", spec=model, **factors)
-            for benchmark, data in self._benchmarks(cell.task):
+            for benchmark, data in self.benchmark_sets[cell.task].items():
                 trial = spec.Benchmark(model=model, data=data, numerics=self.grid.numerics)
                 yield Label(role="iqa_benchmark", spec=trial, data_set=benchmark, **factors)
 
@@ -204,8 +213,8 @@ class Builder:
         return spec.FrIqa(
             backbone=spec.Backbone(model=level.model),
             weights=self._weights(level.model, level.weights, "loss", seed),
-            train=self.train_set,
-            validation=self.validation_set,
+            train=self.train_sets["fr"],
+            validation=self.validation_sets["fr"],
             fit=self.grid.fr_iqa,
             numerics=self.grid.numerics,
         )
@@ -224,7 +233,7 @@ class Builder:
         )
 
     def super_resolution(self, loss: str, level: DiscriminatorLevel, seed: int) -> spec.SuperResolution:
-        """SwinIR trained with a loss under a discriminator. In the pixel baseline L1 stands in the place of D and has D's
+        """SwinIR trained with a loss under a discriminator. In the pixel baseline L1 stands in the place of D with D's
         weight, so that the adversarial term weighs as much beside it as beside any other loss."""
         section = self.grid.super_resolution
         weights = section.weights
@@ -247,13 +256,13 @@ class Builder:
     ) -> spec.IqaTransfer:
         """An IQA model; `source` is (loss, discriminator) for start = gan, else empty."""
         model = self.grid.backbones[backbone].model
-        settings = self.grid.iqa_transfer.model_dump(exclude={"backbones"})
+        settings = self.grid.iqa_transfer.of(task).model_dump()
         return spec.IqaTransfer(
             task=task,
             backbone=spec.Backbone(model=model),
             weights=self.super_resolution(*source, seed) if source else self._weights(model, start, "iqa", seed),
-            train=self.train_set,
-            validation=self.validation_set,
+            train=self.train_sets[task],
+            validation=self.validation_sets[task],
             training=spec.IqaTraining(**settings),
             numerics=self.grid.numerics,
             seed=seed,
@@ -287,26 +296,22 @@ class Builder:
 
     # ---------------------------------------------------------------------------------------------- data
 
-    def _benchmarks(self, task: str) -> list[tuple[str, spec.SeverityLadder]]:
-        return [
-            (name, self.benchmark_sets[name]) for name, b in self.grid.iqa_sets.benchmarks.items() if task in b.tasks
-        ]
-
     def _named(self, names: tuple[str, ...]) -> tuple[spec.Photograph, ...]:
         return tuple(self.photographs[name] for name in names)
 
     def _sr_set(self, name: str, names: tuple[str, ...]) -> spec.SrPhotographs:
         return spec.SrPhotographs(name=name, photographs=self._named(names), crop=self.grid.super_resolution.crop)
 
-    def _ladder(self, name: str, names: tuple[str, ...], distortions: tuple[str, ...]) -> spec.SeverityLadder:
-        sets = self.grid.iqa_sets
-        photographs = self._named(names)
+    def _ladder(
+        self, task: str, name: str, names: tuple[str, ...], distortions: tuple[spec.Distortion, ...] | None = None
+    ) -> spec.SeverityLadder:
+        settings = self.grid.iqa_sets.of(task)
         return spec.SeverityLadder(
             name=name,
-            photographs=photographs,
-            distortions=distortions,
-            levels=sets.levels,
-            crop=sets.crop,
-            crops=sets.crops,
-            seed=sets.seed,
+            photographs=self._named(names),
+            distortions=distortions or settings.distortions,
+            levels=settings.levels,
+            crop=settings.crop,
+            crops=settings.crops,
+            seed=settings.seed,
         )

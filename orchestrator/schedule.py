@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-# Tune's scratch state need not survive, so its loggers and frequent snapshots only cost time. Read when ray is imported.
+# Read when ray is imported. Tune's scratch state need not survive: its loggers and snapshots would only cost time.
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
 os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "3600")
 os.environ.setdefault("TUNE_WARN_THRESHOLD_S", "60")
@@ -99,8 +99,8 @@ def run(
 
 
 def start_ray() -> str:
-    """Connects to the cluster of RAY_ADDRESS, else starts a local Ray; returns the dashboard's address. The dashboard runs
-    code for whoever reaches it, so it listens on loopback."""
+    """Connects to the cluster of RAY_ADDRESS, else starts a local Ray; returns the dashboard's address. The dashboard
+    runs code for whoever reaches it, so it listens on loopback."""
     common = {"log_to_driver": False, "logging_level": logging.ERROR}
     environment = {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parent.parent)}
     if os.environ.get("RAY_ADDRESS"):
@@ -122,7 +122,9 @@ def _tuner(searcher: "ReadyTrials", runtime: Runtime, scratch: str) -> tune.Tune
     resources = {"CPU": runtime.cpus, **({"GPU": runtime.gpus} if runtime.gpus else {})}
     return tune.Tuner(
         tune.with_resources(TrialActor, resources),
-        tune_config=tune.TuneConfig(search_alg=searcher, num_samples=-1, reuse_actors=True, trial_dirname_creator=_short),
+        tune_config=tune.TuneConfig(
+            search_alg=searcher, num_samples=-1, reuse_actors=True, trial_dirname_creator=lambda trial: trial.trial_id
+        ),
         run_config=tune.RunConfig(
             name="sweep",
             storage_path=scratch,
@@ -133,15 +135,18 @@ def _tuner(searcher: "ReadyTrials", runtime: Runtime, scratch: str) -> tune.Tune
     )
 
 
-def _short(trial: Any) -> str:
-    return str(trial.trial_id)
-
-
 class ReadyTrials(Searcher):
     """Feeds Tune from the queue and tells the queue, the store and the listener how trials end."""
 
     def __init__(
-        self, queue: ReadyQueue, store: Store, given: dict[str, Any], outcome: Outcome, stop: Stop, listener: Listener, most: int
+        self,
+        queue: ReadyQueue,
+        store: Store,
+        given: dict[str, Any],
+        outcome: Outcome,
+        stop: Stop,
+        listener: Listener,
+        most: int,
     ) -> None:
         super().__init__(metric="seconds", mode="min")
         self.queue, self.store, self.given, self.outcome = queue, store, given, outcome
@@ -217,8 +222,8 @@ class TrialActor(tune.Trainable):
 
 
 def run_trial(config: Mapping[str, Any]) -> str:
-    """Runs one prepared trial in this process: done, diverged or interrupted. Exceptions are noted in the trial's history
-    and raised again, so that Tune retries."""
+    """Runs one prepared trial in this process: done, diverged or interrupted. Exceptions are noted in the trial's
+    history and raised again, so that Tune retries."""
     store, kind, key = Store(config["store"]), config["kind"], config["key"]
     with store.claim(kind, key, patience=WAIT_FOR_CLAIM_SECONDS) as folder:
         if (status := store.status(kind, key)) in FINISHED:

@@ -1,6 +1,7 @@
-"""The sections of a grid file, typed. orchestrator/grid.py reads them, orchestrator/matrix.py turns them into trials."""
+"""The sections of a grid file, typed. grid.py reads and checks them, matrix.py turns them into trials."""
 
 import itertools
+import math
 from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import (
@@ -16,14 +17,15 @@ from pydantic_core import PydanticCustomError
 
 from orchestrator import spec
 
-Positive = Annotated[int, Field(gt=0)]
+Positive = Annotated[int, Field(gt=0, le=10**9)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._+-]{0,63}$")]
 
 
 class Section(BaseModel):
-    """Base of the grid's sections: exact types, unknown fields refused, unchangeable."""
+    """Base of the grid's sections: exact types, finite numbers, unknown fields refused, unchangeable."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
 def _listed(value: Any) -> Any:
@@ -34,7 +36,8 @@ def _listed(value: Any) -> Any:
 def _no_yaml_booleans(value: Any) -> Any:
     if isinstance(value, bool):
         raise PydanticCustomError(
-            "yaml_boolean", "YAML reads off, no, on and yes without quotes as booleans; for no discriminator write none"
+            "yaml_boolean",
+            "none (YAML reads off, no, on and yes without quotes as booleans), {head: ..., backbone: ..., start: ...}",
         )
     return value
 
@@ -42,15 +45,15 @@ def _no_yaml_booleans(value: Any) -> Any:
 def _weight(value: Any) -> spec.Weight:
     if value == "calibrated":
         return spec.Calibrated(times=1.0)
-    if isinstance(value, dict) and set(value) == {"calibrated"} and _is_number(value["calibrated"]):
+    if isinstance(value, dict) and set(value) == {"calibrated"} and _from_zero_up(value["calibrated"]):
         return spec.Calibrated(times=float(value["calibrated"]))
-    if _is_number(value) and value >= 0:
+    if _from_zero_up(value):
         return float(value)
-    raise PydanticCustomError("weight", "allowed: a number from 0 up, calibrated, or {{calibrated: NUMBER}}")
+    raise PydanticCustomError("weight", "a finite number from 0 up, calibrated, {calibrated: NUMBER}")
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def _from_zero_up(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value >= 0
 
 
 Weight = Annotated[spec.Weight, PlainValidator(_weight)]
@@ -132,18 +135,28 @@ class LadderBenchmark(Section):
 
     photographs: Names
     distortions: Annotated[tuple[spec.Distortion, ...], Field(min_length=1)] | None = None
-    tasks: Annotated[tuple[spec.Task, ...], Field(min_length=1)] = ("fr", "nr")
 
 
-class IqaSets(Section):
-    """IQA sets generated from photographs. Labels are severity levels, not human opinion."""
+class IqaSet(Section):
+    """An IQA set generated from photographs. Its labels are severity levels, not human opinion."""
 
     distortions: Annotated[tuple[spec.Distortion, ...], Field(min_length=1)]
     levels: Annotated[int, Field(ge=2, le=5)]
     crop: Positive
     crops: Positive
-    seed: int
+    seed: Seed
     benchmarks: Annotated[dict[Name, LadderBenchmark], Field(min_length=1)]
+
+
+class IqaSets(Section):
+    """The set that metrics and FR models are trained on, and the one for NR models, each with its benchmarks."""
+
+    fr: IqaSet
+    nr: IqaSet
+
+    def of(self, task: str) -> IqaSet:
+        """The set of a task."""
+        return self.fr if task == "fr" else self.nr
 
 
 class Warmup(Section):
@@ -155,7 +168,7 @@ class Warmup(Section):
     learning_rate: Annotated[float, Field(gt=0)]
     decay: bool
     ema: Annotated[float, Field(ge=0, lt=1)]
-    seed: int
+    seed: Seed
 
 
 class Optimization(Section):
@@ -192,15 +205,26 @@ class SuperResolutionSection(Section):
     tests: Annotated[dict[Name, Names], Field(min_length=1)]
 
 
-class IqaTransferSection(Section):
-    """Training of the IQA models; `backbones` defaults to the discriminators' backbones."""
+class IqaTrainingSection(Section):
+    """Training of the IQA models of one task."""
 
-    backbones: Names | None = None
     steps: Positive
     batch: Positive
     learning_rate: Annotated[float, Field(gt=0)]
     backbone_factor: Annotated[float, Field(ge=0)]
     evaluate_every: Positive
+
+
+class IqaTransferSection(Section):
+    """The IQA models; `backbones` defaults to the discriminators' backbones."""
+
+    backbones: Names | None = None
+    fr: IqaTrainingSection
+    nr: IqaTrainingSection
+
+    def of(self, task: str) -> IqaTrainingSection:
+        """The training of a task."""
+        return self.fr if task == "fr" else self.nr
 
 
 class Judges(Section):
@@ -218,8 +242,8 @@ class Judges(Section):
 class Runtime(Section):
     """Where and how to run. Never part of a trial's identity."""
 
-    storage: str = "results/store"
-    tracking: str = "results/mlflow.db"
+    storage: Annotated[str, Field(min_length=1)] = "results/store"
+    tracking: Annotated[str, Field(min_length=1)] = "results/mlflow.db"
     max_failures: Annotated[int, Field(ge=0)] = 3
     checkpoint_seconds: Annotated[float, Field(gt=0)] = 300.0
     cpus: Positive = 1
@@ -232,7 +256,7 @@ class Grid(Section):
     """A whole grid file."""
 
     name: Name
-    seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)]
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1)]
     numerics: spec.Numerics
     backbones: Annotated[dict[Name, BackboneLevel], Field(min_length=1)]
     matrix: Matrix

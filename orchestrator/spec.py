@@ -44,9 +44,10 @@ Distortion = Literal[
 
 
 class Model:
-    """Base of everything in a spec. Unknown fields are refused and types are exact where pydantic reads them (grid.py)."""
+    """Base of everything in a spec. Where pydantic reads it (grid.py), types are exact, numbers finite, and unknown fields
+    refused."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "strict": True}
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "strict": True, "allow_inf_nan": False}
 
 
 class Trial(Model):
@@ -295,8 +296,8 @@ class Pretext(Trial):
 
 @dataclass(frozen=True, kw_only=True)
 class FrIqa(Trial):
-    """Fits a DISTS-style metric on a frozen backbone. Holds no seed of its own: with given weights and a fixed split the
-    fit is deterministic, so seeds that would give equal results share one trial."""
+    """Fits a DISTS-style metric on a frozen backbone. Holds no seed of its own: with given weights and a fixed split
+    the fit is deterministic, so seeds that would give equal results share one trial."""
 
     KIND: ClassVar[str] = "fr_iqa"
     VERSION: ClassVar[int] = 1

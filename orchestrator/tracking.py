@@ -1,7 +1,7 @@
 """MLflow as a mirror of the store: the only file that imports mlflow. Losing its database loses nothing.
 
-One experiment a grid, one parent run a sweep of that grid, one child run a training trial, named readably and tagged with
-its key. Evaluations are metrics of the trial that they evaluate: `<data set>/srcc` of a metric or IQA model,
+One experiment a grid, one parent run a sweep of that grid, one child run a training trial, named readably and tagged
+with its key. Evaluations are metrics of the trial that they evaluate: `<data set>/srcc` of a metric or IQA model,
 `<test set>/<judge>` of a super-resolution trial. Mirroring is idempotent by key: what is there is not written again.
 """
 
@@ -26,6 +26,10 @@ from orchestrator import spec as specs
 from orchestrator.identity import key, spec_json
 from orchestrator.plan import Node
 from orchestrator.store import Store
+
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+for noisy in ("mlflow.store.db.utils", "alembic"):
+    logging.getLogger(noisy).setLevel(logging.WARNING)  # the set-up of a new database is not news to a person
 
 METRICS_PER_REQUEST = 1000  # MLflow's limit; 100 for parameters
 PARAMETERS_PER_REQUEST = 100
@@ -135,14 +139,17 @@ class Writer:
         numbers = self.store.record(node.kind, node.key)["numbers"]
         if isinstance(node.spec, specs.Benchmark):
             measured = {f"{node.spec.data.name}/{name}": value for name, value in numbers.items()}
-            return self.runs[key(node.spec.model)], measured
+            return self._run_of(node.spec.model), measured
         assert isinstance(node.spec, specs.Judging)
         assert isinstance(node.spec.restoration, specs.Restoration)
         generator = node.spec.restoration.super_resolution
         name = f"{node.spec.test.name}/{node.spec.judge.metric}"
         if generator is None:
             return self.parent, {f"bicubic/{name}": numbers["mean"]}
-        return self.runs[key(generator)], {name: numbers["mean"]}
+        return self._run_of(generator), {name: numbers["mean"]}
+
+    def _run_of(self, trained: Any) -> str:
+        return self.runs[key(trained)]
 
     def _start(self, name: str, tags: dict[str, str]) -> str:
         run = self.client.create_run(self.experiment, run_name=name, tags=tags)

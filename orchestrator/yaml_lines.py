@@ -8,7 +8,10 @@ import yaml
 
 Path = tuple[str | int, ...]
 
-MAX_NODES = 200_000  # a grid has hundreds; aliases that multiply into more than this are an accident or an attack
+# A grid has hundreds of values in a few kilobytes. More is the wrong file, or aliases that multiply.
+MAX_BYTES = 200_000
+MAX_NODES = 20_000
+MAX_DEPTH = 20
 
 
 @dataclass(frozen=True)
@@ -35,10 +38,14 @@ class YamlProblem(ValueError):
 
 
 def read(file: File) -> Document:
-    """Parses `file`. Raises YamlProblem for a syntax error, a key given twice or a key that is not a string, and
-    OSError when the file cannot be read."""
+    """Parses `file`. Raises YamlProblem for a syntax error, a key given twice, a key that is not a string and a value that
+    JSON does not have, and OSError when the file cannot be read."""
+    with open(file, "rb") as opened:
+        content = opened.read(MAX_BYTES + 1)
+    if len(content) > MAX_BYTES:
+        raise YamlProblem(1, f"more than {MAX_BYTES:,} bytes: this is no grid; see grids/demo.yaml for one")
     try:
-        loader = yaml.SafeLoader(file.read_text(encoding="utf-8"))
+        loader = yaml.SafeLoader(content.decode())
         node = loader.get_single_node()
         lines: dict[Path, int] = {}
         value = _value(loader, node, (), lines) if node else None
@@ -59,10 +66,12 @@ def _value(loader: yaml.SafeLoader, node: yaml.Node, path: Path, lines: dict[Pat
     lines[path] = line
     if len(lines) > MAX_NODES:
         raise YamlProblem(line, f"more than {MAX_NODES:,} values: write the grid with axes instead of aliases")
+    if len(path) > MAX_DEPTH:
+        raise YamlProblem(line, f"nested more than {MAX_DEPTH} deep: a grid has at most five")
     if isinstance(node, yaml.SequenceNode):
         return [_value(loader, item, (*path, i), lines) for i, item in enumerate(node.value)]
     if not isinstance(node, yaml.MappingNode):
-        return loader.construct_object(node)
+        return _scalar(loader, node)
     found: dict[str, Any] = {}
     for key_node, value_node in node.value:
         key = _key(loader, key_node, found)
@@ -71,9 +80,26 @@ def _value(loader: yaml.SafeLoader, node: yaml.Node, path: Path, lines: dict[Pat
     return found
 
 
+def _scalar(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> Any:
+    line, shown = node.start_mark.line + 1, repr(node.value[:60])
+    try:
+        value = loader.construct_object(node)
+    except (ValueError, KeyError, AttributeError):  # what PyYAML's constructors raise, e.g. for month 99
+        kind = node.tag.rpartition(":")[2]
+        raise YamlProblem(line, f"found {shown}, which is no {kind}; put text in quotes") from None
+    if isinstance(value, str) and not value.isprintable():
+        raise YamlProblem(line, f"found {shown}; allowed: text of printable characters on one line")
+    if not isinstance(value, str | int | float | None):
+        kind = type(value).__name__
+        raise YamlProblem(line, f"found {shown}, which YAML reads as a {kind}; if text is meant, put it in quotes")
+    return value
+
+
 def _key(loader: yaml.SafeLoader, node: yaml.Node, found: dict[str, Any]) -> str:
     line = node.start_mark.line + 1
-    key = loader.construct_object(node) if isinstance(node, yaml.ScalarNode) else node.value
+    if node.tag == "tag:yaml.org,2002:merge":
+        raise YamlProblem(line, "<< is not supported: write the fields out, so that the file says what runs")
+    key = _scalar(loader, node) if isinstance(node, yaml.ScalarNode) else node.value
     if not isinstance(key, str):
         text = node.value if isinstance(node, yaml.ScalarNode) else "a list or mapping"
         raise YamlProblem(line, f"the key {text} is read as {type(key).__name__}, not as a name: put it in quotes")

@@ -43,8 +43,8 @@ def _inputs(spec: specs.Trial, given: list[str]) -> dict[str, Path]:
     """Folder of each parent. ValueError for a role that is missing or that the trial does not have."""
     inputs = {}
     for text in given:
-        role, _, folder = text.partition("=")
-        inputs[role] = Path(folder)
+        role, _, path = text.partition("=")
+        inputs[role] = Path(path)
     wanted = [role for role, _ in specs.parents(spec)]
     missing, strange = [role for role in wanted if role not in inputs], [role for role in inputs if role not in wanted]
     if missing or strange:

@@ -17,9 +17,7 @@ def run(spec: Judging, context: Context) -> Result:
     """Scores the parent's images against the test set's own photographs."""
     installed = f"pyiqa {judges.version()}"
     if spec.judge.version != installed:
-        raise ValueError(
-            f"judge {spec.judge.metric}: the spec wants {spec.judge.version}, installed is {installed}"
-        )
+        raise ValueError(f"judge {spec.judge.metric}: the spec wants {spec.judge.version}, installed is {installed}")
     judge = judges.judge(spec.judge.metric, context.device)
     photographs = spec.test.photographs
     folder = context.parent("restoration") / "images"

@@ -62,8 +62,8 @@ def save_generator(folder: Path, state: Mapping[str, torch.Tensor], settings: sp
 def load_generator(folder: Path) -> SwinIR:
     """The generator of a super-resolution trial."""
     tensors, about = read_weights(folder / "weights" / "generator.safetensors")
-    lists = {name: tuple(value) if isinstance(value, list) else value for name, value in about["generator"].items()}
-    generator = SwinIR(about["scale"], spec.SwinIR(**lists))
+    settings: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in about["generator"].items()}
+    generator = SwinIR(about["scale"], spec.SwinIR(**settings))
     generator.load_state_dict(tensors, strict=True)
     return generator
 

@@ -29,7 +29,7 @@ STRIP_INK = "#707887"
 """Text of the strips: readable on white and on a dark page, so that one transparent picture serves both."""
 CROP = 48
 """Side of a crop, high-resolution pixels."""
-ZOOM = 2
+ZOOM = 3
 """Nearest-neighbour enlargement of every crop."""
 GAP, HEAD, ROW_HEAD = 6, 26, 36
 """Pixels between crops, above the figure for the image's name, and above each row for its name and its columns'."""

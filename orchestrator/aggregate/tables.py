@@ -122,9 +122,9 @@ def optimization_by_judge(evidence: Evidence) -> Table:
     values = cells[cells["status"] == "done"].merge(means, on="key")
     rows = planned(cells, by).merge(over_seeds(values, by, ["mean"]), how="left", on=by)
     sizes = values.groupby(by)["images"].first().reset_index()
-    better = values.groupby("judge")["lower_better"].first().map({0.0: "higher", 1.0: "lower"})
+    better = values.groupby("judge")["lower_better"].first().map({0.0: "higher", 1.0: "lower"}).to_dict()
     rows = rows.merge(sizes, how="left", on=by).astype({"images": "Int64"})
-    rows["better"] = rows["judge"].map(better).fillna("").astype(str)
+    rows["better"] = [better.get(judge, "") for judge in rows["judge"]]
     return Table(
         "optimization_by_judge",
         "Optimization by judge",

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
@@ -26,7 +28,7 @@ matrix:
   loss: [vgg-r, vgg, vit]
   discriminator:
     - none
-    - {head: [vanilla, patch], backbone: vgg, start: pretext}
+    - {head: patch, backbone: vgg, start: pretext}
   initialization: [random, pretext, gan]
   task: [fr, nr]
 baselines: [pixel]
@@ -64,7 +66,7 @@ def picture(name, side):
 
 
 def invented_scores(label, generator):
-    """Rows of scores.parquet for a benchmark or judging label: losses differ by a level, images by noise."""
+    """Columns of scores.parquet for a benchmark or judging label: losses differ by a level, images by noise."""
     spec, quality = label.spec, sum(label.loss.encode()) % 7 / 7
     if label.role == "judging":
         names = [(p.name, p.name) for p in spec.test.photographs]
@@ -72,16 +74,18 @@ def invented_scores(label, generator):
     else:
         severities = [(p.name, d, s) for p in spec.data.photographs for d in spec.data.distortions for s in range(1, 6)]
         rows = [(f"{p}_{d}_{s}", p, -s + (2 - quality) * generator.normal(), 1 - s / 5) for p, d, s in severities]
-    frame = pd.DataFrame(rows, columns=["image", "content", "prediction", "label"])
-    frame = frame.assign(
-        key=key(spec),
-        kind=spec.KIND,
-        measure=label.judge or "quality",
-        data_set=label.data_set,
-        split="test",
-        seed=label.seed or 0,
-    )
-    return frame[list(SCORE_COLUMNS)]
+    image, content, prediction, label_values = zip(*rows, strict=True)
+    constant = {
+        "key": key(spec),
+        "kind": spec.KIND,
+        "measure": label.judge or "quality",
+        "data_set": label.data_set,
+        "split": "test",
+        "seed": label.seed or 0,
+    }
+    columns = {"image": image, "content": content, "prediction": prediction, "label": label_values}
+    columns |= {name: [value] * len(rows) for name, value in constant.items()}
+    return {name: columns[name] for name in SCORE_COLUMNS}
 
 
 def write_images(label, folder, side, source):
@@ -113,7 +117,7 @@ def fill(store, study, status=lambda label: "done", side=64, source=picture):
         numbers = {"lower_better": float(label.judge in ("piqe", "gmsd")), "validation_psnr": 24.0}
         (folder / "record.json").write_text(json.dumps({"numbers": numbers | {"validation_psnr_bicubic": 23.5}}))
         if label.role in ("metric_benchmark", "judging", "iqa_benchmark"):
-            invented_scores(label, generator).to_parquet(folder / "scores.parquet")
+            pq.write_table(pa.table(invented_scores(label, generator)), folder / "scores.parquet")
         if label.role == "judging":
             restored = store.folder("restoration", key(label.spec.restoration))
             write_images(label, restored, side, source)
@@ -121,13 +125,34 @@ def fill(store, study, status=lambda label: "done", side=64, source=picture):
         (folder / "DONE").write_text(f"{state}\n")
 
 
-@pytest.fixture
-def tiny(tmp_path):
-    """(path of the grid's file, its study, its empty store)."""
-    path = tmp_path / "tiny.yaml"
-    path.write_text(f"{GRID}runtime: {{storage: {tmp_path / 'store'}}}\n")
+def small_grid(folder):
+    """(path of the small grid's file in `folder`, its study, its empty store)."""
+    path = folder / "tiny.yaml"
+    path.write_text(f"{GRID}runtime: {{storage: {folder / 'store'}}}\n")
     grid = grids.load(path)
     return path, matrix.expand(grid), Store(grid.runtime.storage)
+
+
+@pytest.fixture
+def tiny(tmp_path):
+    """The small grid with an empty store."""
+    return small_grid(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def filled(tmp_path_factory):
+    """The small grid with one diverged SR trial, one failed judging and the rest done; not to be written to."""
+    path, study, store = small_grid(tmp_path_factory.mktemp("filled"))
+    diverged = ("vit", "patch-vgg-pretext", 1)
+
+    def status(label):
+        if (label.loss, label.discriminator, label.seed) == diverged:
+            return "diverged" if label.role == "optimization" else None
+        judged = (label.role, label.loss, label.judge, label.seed, label.discriminator, label.data_set)
+        return "failed" if judged == ("judging", "vgg", "vsi", 0, "none", "natural") else "done"
+
+    fill(store, study, status)
+    return path, study, store
 
 
 def cell(role, key, **levels):

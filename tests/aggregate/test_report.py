@@ -1,3 +1,4 @@
+import io
 import re
 
 import numpy as np
@@ -9,10 +10,10 @@ from typer import Typer
 from typer.testing import CliRunner
 
 from orchestrator.aggregate import __main__ as command
-from orchestrator.aggregate.figures import CROP, HEAD, ROW_HEAD, ZOOM, busiest_window, enlarge
+from orchestrator.aggregate.figures import CROP, GAP, HEAD, ROW_HEAD, ZOOM, busiest_window, enlarge
 from orchestrator.aggregate.report import ranks_view, view
 from orchestrator.aggregate.writing import Table
-from tests.aggregate.conftest import fill, tree
+from tests.aggregate.conftest import tree
 
 
 @pytest.fixture(scope="module")
@@ -22,42 +23,50 @@ def runner():
     return lambda *words: CliRunner().invoke(app, list(words))
 
 
-def test_everything_is_rebuilt_from_the_store_alone(tiny, tmp_path):
-    path, study, store = tiny
-    fill(store, study)
-    console = Console(record=True, width=200)
-    summary = command.aggregate(path, tmp_path / "out", console)
-    page = summary.report.read_text()
+@pytest.fixture(scope="module")
+def written(filled, tmp_path_factory):
+    """(summary, what was printed) of an aggregation of the filled store."""
+    console = Console(record=True, width=200, quiet=False, file=io.StringIO())
+    return command.aggregate(filled[0], tmp_path_factory.mktemp("out"), console), console.export_text()
+
+
+def test_the_page_is_self_contained_and_says_what_it_is(written):
+    page = written[0].report.read_text()
     assert "demonstration, not evidence" in page
     assert "severity labels, not human opinion" in page
     assert "<script" not in page
     assert not re.search(r'(?:src|href|srcset)="(?!data:|#)', page)
-    assert {"tables/asymmetry.csv", "figures/ranks.png", "figures/ranks.svg", "figures/strip-chelsea.png"} <= set(
-        tree(tmp_path / "out")
-    )
-    assert summary.done == summary.planned
-    words = console.export_text()
+
+
+def test_tables_and_figures_are_written_and_the_summary_printed(written):
+    summary, words = written
+    expected = {
+        "report.html",
+        "tables/asymmetry.csv",
+        "tables/ranks.parquet",
+        "tables/missing.md",
+        "figures/ranks.png",
+        "figures/ranks.svg",
+        "figures/strip-chelsea.png",
+        "figures/strip-retina.svg",
+    }
+    assert expected <= set(tree(summary.out))
     assert "Asymmetry (demonstration, not evidence" in words
+    assert f"{summary.done} of {summary.planned} trials are there" in words
     assert str(summary.report) in words
 
 
-def test_two_runs_write_equal_tables_and_figures(tiny, tmp_path):
-    path, study, store = tiny
-    fill(store, study, lambda label: None if label.role == "iqa_benchmark" else "done")
-    for name in ("first", "second"):
-        command.aggregate(path, tmp_path / name, Console(quiet=True))
-    for file in tree(tmp_path / "first"):
-        assert (tmp_path / "first" / file).read_bytes() == (tmp_path / "second" / file).read_bytes(), file
+def test_a_second_run_writes_equal_files(filled, written, tmp_path):
+    command.aggregate(filled[0], tmp_path, Console(quiet=True))
+    assert tree(tmp_path) == tree(written[0].out)
+    for file in tree(tmp_path):
+        assert (tmp_path / file).read_bytes() == (written[0].out / file).read_bytes(), file
 
 
-def test_strips_show_the_pixels_of_the_images(tiny, tmp_path):
-    path, study, store = tiny
-    fill(store, study)
-    command.aggregate(path, tmp_path / "out", Console(quiet=True))
-    strip = np.asarray(Image.open(tmp_path / "out/figures/strip-chelsea.png").convert("RGB"))
-    bicubic = strip[HEAD + ROW_HEAD :, CROP * ZOOM + 6 :][: CROP * ZOOM, : CROP * ZOOM]
-    source = next(store.root.glob("restoration/*/reference/chelsea.png"))
-    image = np.asarray(Image.open(source))
+def test_strips_show_the_pixels_of_the_images(filled, written):
+    strip = np.asarray(Image.open(written[0].out / "figures/strip-chelsea.png").convert("RGB"))
+    bicubic = strip[HEAD + ROW_HEAD :, CROP * ZOOM + GAP :][: CROP * ZOOM, : CROP * ZOOM]
+    image = np.asarray(Image.open(next(filled[2].root.glob("restoration/*/reference/chelsea.png"))))
     top, left = busiest_window(image, CROP, 4)
     assert np.array_equal(bicubic, enlarge(image[top : top + CROP, left : left + CROP], ZOOM))
 

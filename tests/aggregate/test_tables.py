@@ -5,7 +5,7 @@ import pytest
 from orchestrator.aggregate import scores, tables
 from orchestrator.aggregate.counting import over_seeds, with_counts
 from orchestrator.aggregate.writing import Table, markdown, text, write
-from tests.aggregate.conftest import cell, evidence_of, fill, rows_of
+from tests.aggregate.conftest import cell, evidence_of, rows_of
 
 LABELS = np.arange(4.0)
 
@@ -14,30 +14,20 @@ def by_name(evidence):
     return {table.name: table.frame for table in tables.build(evidence)}
 
 
-@pytest.fixture
-def filled(tiny):
-    """Tables of the small grid with one diverged SR trial, one failed judging and the rest done."""
-    path, study, store = tiny
-    diverged = {"loss": "vit", "discriminator": "patch-vgg-pretext", "seed": 1}
-
-    def status(label):
-        if all(getattr(label, name) == level for name, level in diverged.items()):
-            return "diverged" if label.role == "optimization" else None
-        failed = label.role == "judging" and (label.loss, label.judge, label.seed) == ("vgg", "vsi", 0)
-        return "failed" if failed and label.discriminator == "none" and label.data_set == "natural" else "done"
-
-    fill(store, study, status)
-    return by_name(scores.read(path))
+@pytest.fixture(scope="module")
+def frames(filled):
+    """The tables of the filled store by name."""
+    return by_name(scores.read(filled[0]))
 
 
-def test_every_table_says_how_many_seeds_are_there_and_names_its_keys(filled):
-    for name, frame in filled.items():
+def test_every_table_says_how_many_seeds_are_there_and_names_its_keys(frames):
+    for name, frame in frames.items():
         assert "keys" in frame, name
         assert name == "missing" or {"seeds", "seeds_planned", "trials", "trials_planned"} <= set(frame), name
 
 
-def test_holes_are_counted_with_their_reason(filled):
-    lost = filled["missing"]
+def test_holes_are_counted_with_their_reason(frames):
+    lost = frames["missing"]
     reasons = lost.groupby(["kind", "reason"]).size().to_dict()
     assert reasons == {
         ("super_resolution", "diverged"): 1,
@@ -50,24 +40,24 @@ def test_holes_are_counted_with_their_reason(filled):
     assert because.tolist() == [f"super_resolution {lost.loc[lost['reason'] == 'diverged', 'keys'].item()}"]
 
 
-def test_a_diverged_trial_shows_in_the_counts_and_in_the_survivors(filled):
-    counts = filled["counts"].set_index(["loss", "discriminator"])
+def test_a_diverged_trial_shows_in_the_counts_and_in_the_survivors(frames):
+    counts = frames["counts"].set_index(["loss", "discriminator"])
     assert counts.loc[("vit", "patch-vgg-pretext"), ["done", "diverged", "seeds", "seeds_planned"]].tolist() == [
         1,
         1,
         1,
         2,
     ]
-    gan = filled["iqa_transfer"].query("initialization == 'gan'")
+    gan = frames["iqa_transfer"].query("initialization == 'gan'")
     assert gan["parent_diverged"].tolist() == [1] * len(gan)
     assert gan["seeds"].tolist() == [1] * len(gan)
-    assert filled["iqa_transfer"].query("initialization == 'random'")["parent_diverged"].sum() == 0
+    assert frames["iqa_transfer"].query("initialization == 'random'")["parent_diverged"].sum() == 0
 
 
-def test_baselines_stand_beside_and_are_marked(filled):
-    judged = filled["optimization_by_judge"]
+def test_baselines_stand_beside_and_are_marked(frames):
+    judged = frames["optimization_by_judge"]
     assert set(judged.loc[judged["baseline"], "loss"]) == {"pixel", "warm-up", "bicubic"}
-    assert "pixel" not in set(filled["ranks"]["loss"]) | set(filled["optimization_score"]["loss"])
+    assert "pixel" not in set(frames["ranks"]["loss"]) | set(frames["optimization_score"]["loss"])
     assert judged.set_index("judge")["better"].to_dict() == {
         "piqe": "lower",
         "vsi": "higher",

@@ -23,7 +23,9 @@ def verbs() -> None:
 @app.command()
 def plan(
     grid: GridFile,
-    as_json: Annotated[bool, typer.Option("--json", help="for machines: counts, longest path, every new trial")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="for machines: counts, longest path, every new trial")
+    ] = False,
 ) -> None:
     """Shows what a sweep would run, and why. Example: python -m orchestrator plan grids/demo.yaml"""
     from orchestrator.plan import as_json as to_json

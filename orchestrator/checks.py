@@ -19,7 +19,7 @@ class Check:
 
 
 def machinery(records: Iterable[Mapping[str, Any]]) -> list[Check]:
-    """Checks over the records of a sweep's finished training trials. A check without any trial to look at is left out."""
+    """Checks over the records of a sweep's finished training trials. A check without any trial is left out."""
     by_kind: dict[str, list[Mapping[str, float]]] = {"warm-up": [], "fr_iqa": [], "iqa_transfer": []}
     for record in records:
         warmup = record["kind"] == "super_resolution" and "start" not in record["parents"]

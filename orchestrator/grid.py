@@ -78,10 +78,11 @@ def _lists(grid: Grid) -> Iterator[tuple[yaml_lines.Path, tuple[Any, ...]]]:
     yield ("baselines",), grid.baselines
     for split, photographs in grid.photographs:
         yield ("photographs", split), photographs
-    yield ("iqa_sets", "distortions"), grid.iqa_sets.distortions
-    for name, benchmark in grid.iqa_sets.benchmarks.items():
-        for field, values in benchmark:
-            yield ("iqa_sets", "benchmarks", name, field), values or ()
+    for task, iqa_set in grid.iqa_sets:
+        yield ("iqa_sets", task, "distortions"), iqa_set.distortions
+        for name, benchmark in iqa_set.benchmarks.items():
+            for field, values in benchmark:
+                yield ("iqa_sets", task, "benchmarks", name, field), values or ()
     for name, photographs in grid.super_resolution.tests.items():
         yield ("super_resolution", "tests", name), photographs
     yield ("iqa_transfer", "backbones"), grid.iqa_transfer.backbones or ()
@@ -171,18 +172,16 @@ def _check_initialization(grid: Grid) -> Iterator[Fault]:
         yield where, "found 'gan', but the matrix has no discriminator to start from; add one or leave gan out"
     for name in grid.iqa_transfer.backbones or ():
         if trained and name not in trained:
-            yield (
-                where,
-                (
-                    f"found 'gan', but no discriminator has the backbone {name!r} of iqa_transfer.backbones; "
-                    f"allowed: {', '.join(sorted(trained))}"
-                ),
-            )
+            wanted = f"no discriminator has the backbone {name!r} of iqa_transfer.backbones"
+            yield where, f"found 'gan', but {wanted}; allowed: {', '.join(sorted(trained))}"
 
 
 def _check_excludes(grid: Grid) -> Iterator[Fault]:
-    if not any(True for _ in matrix.cells(grid)) and all(entry.named() for entry in grid.exclude):
-        yield ("exclude",), "found entries that together match every cell; allowed: some cell must remain"
+    empty = [i for i, entry in enumerate(grid.exclude) if not entry.named()]
+    for i in empty:
+        yield ("exclude", i), "found no level; allowed: at least one (without any it would leave nothing)"
+    if grid.exclude and not empty and not any(matrix.cells(grid)):
+        yield ("exclude",), "found entries that together match every cell; allowed: those that leave some"
     allowed: dict[str, list[Any]] = {
         "loss": list(grid.matrix.loss),
         "discriminator": [level.name for level in grid.discriminators()],
@@ -192,9 +191,6 @@ def _check_excludes(grid: Grid) -> Iterator[Fault]:
     }
     for i in matrix.unmatched_excludes(grid):
         named = grid.exclude[i].named()
-        if not named:
-            yield ("exclude", i), "found no level; allowed: at least one, since without any it leaves nothing"
-            continue
         strangers = [(name, level) for name, level in named.items() if level not in allowed[name]]
         for name, level in strangers:
             yield ("exclude", i, name), found(level, allowed[name])

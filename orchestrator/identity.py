@@ -38,7 +38,7 @@ def spec_json(spec: Trial) -> str:
 def canonical_json(spec: Any, parent_digits: int) -> str:
     """JSON with sorted keys and no spaces of one spec class. Raises TypeError or ValueError, naming the field, for a
     value that has no canonical form (a set, NaN, a type that JSON does not have)."""
-    items = [(name, getattr(spec, name)) for name in field_names(type(spec))]
+    items = [(name, getattr(spec, name)) for name in field_names(spec.__class__)]
     if not isinstance(spec, Trial) and hasattr(spec, "KIND"):
         items.append(("kind", spec.KIND))
     written = (

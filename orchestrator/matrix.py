@@ -72,7 +72,7 @@ class Cell:
     discriminator: DiscriminatorLevel
     backbone: str
     initialization: str
-    task: str
+    task: spec.Task
     seed: int
 
     def levels(self) -> dict[str, str | int]:
@@ -175,11 +175,11 @@ class Builder:
                 yield Label(role="judging", spec=judging, data_set=name, judge=judge, family=family, **factors)
 
     def _iqa_labels(self, cells: list[Cell]) -> Iterator[Label]:
-        """Only gan depends on loss and discriminator: for the rest, cells of one (backbone, task, seed) share a model."""
+        """Only gan depends on loss and discriminator: else all cells of one (backbone, task, seed) share a model."""
         seen = set()
         for cell in cells:
             gan = cell.initialization == "gan"
-            source = (cell.loss, cell.discriminator) if gan else ()
+            source = (cell.loss, cell.discriminator) if gan else None
             identity = (source, cell.backbone, cell.initialization, cell.task, cell.seed)
             if not cell.backbone or identity in seen:
                 continue
@@ -197,7 +197,7 @@ class Builder:
 
     # -------------------------------------------------------------------------------------------- trials
 
-    def pretext(self, model: str) -> spec.Pretext:
+    def pretext(self, model: spec.BackboneModel) -> spec.Pretext:
         """Plays the part of released weights: one for all seeds, as a released file would be."""
         return spec.Pretext(
             backbone=spec.Backbone(model=model),
@@ -252,9 +252,9 @@ class Builder:
         )
 
     def iqa_model(
-        self, task: spec.Task, backbone: str, start: str, source: tuple[Any, ...], seed: int
+        self, task: spec.Task, backbone: str, start: str, source: tuple[str, DiscriminatorLevel] | None, seed: int
     ) -> spec.IqaTransfer:
-        """An IQA model; `source` is (loss, discriminator) for start = gan, else empty."""
+        """An IQA model; `source` is (loss, discriminator) for start = gan, else None."""
         model = self.grid.backbones[backbone].model
         settings = self.grid.iqa_transfer.of(task).model_dump()
         return spec.IqaTransfer(
@@ -289,9 +289,12 @@ class Builder:
     def _discriminator(self, level: DiscriminatorLevel, seed: int) -> spec.Discriminator:
         model = self.grid.backbones[level.backbone].model
         weights = self._weights(model, level.start, "discriminator", seed)
+        assert level.head, "none is no discriminator"
         return spec.Discriminator(head=level.head, backbone=spec.Backbone(model=model), weights=weights)
 
-    def _weights(self, model: str, start: str, purpose: Any, seed: int) -> spec.RandomWeights | spec.Pretext:
+    def _weights(
+        self, model: spec.BackboneModel, start: str, purpose: Any, seed: int
+    ) -> spec.RandomWeights | spec.Pretext:
         return self.pretext(model) if start == "pretext" else spec.RandomWeights(purpose=purpose, seed=seed)
 
     # ---------------------------------------------------------------------------------------------- data

@@ -86,7 +86,7 @@ class DiscriminatorLevel(NamedTuple):
     """One level of the discriminator axis; `none` has empty parts."""
 
     name: str
-    head: str = ""
+    head: spec.Head | Literal[""] = ""
     backbone: str = ""
     start: str = ""
 
@@ -206,10 +206,10 @@ class SuperResolutionSection(Section):
 
 
 class IqaTrainingSection(Section):
-    """Training of the IQA models of one task."""
+    """Training of the IQA models of one task; batch norm needs a batch of at least two."""
 
     steps: Positive
-    batch: Positive
+    batch: Annotated[int, Field(ge=2)]
     learning_rate: Annotated[float, Field(gt=0)]
     backbone_factor: Annotated[float, Field(ge=0)]
     evaluate_every: Positive

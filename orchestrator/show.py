@@ -5,12 +5,13 @@ import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import Mapping
 
 from rich.console import Console
 from rich.table import Table
 
 from orchestrator.checks import Check
-from orchestrator.plan import Plan
+from orchestrator.plan import Node, Plan
 from orchestrator.ready import ReadyQueue
 from orchestrator.spec import KINDS
 from orchestrator.store import Store
@@ -53,9 +54,14 @@ def plan(out: Console, name: str, cells: int, planned: Plan, names: dict[str, st
             rest = sum(count for _, count in reasons.most_common()[MOST_REASONS:])
             out.print(f"  {rest:>5} trials for {len(reasons) - MOST_REASONS} more reasons (all with --json)")
     if path := planned.longest_path():
-        work = sum(node.remaining - max((planned.nodes[c].remaining for c in node.children), default=0) for node in to_do)
+        work = sum(own_seconds(node, planned.nodes) for node in to_do)
         out.print(f"longest path: about {duration(path[0].remaining)} of about {duration(work)} of work (one core)")
         out.print("  " + " -> ".join(names[node.key] for node in path), markup=False)
+
+
+def own_seconds(node: Node, nodes: Mapping[str, Node]) -> float:
+    """Expected seconds of one trial alone: its remaining path less that of its slowest child."""
+    return node.remaining - max((nodes[child].remaining for child in node.children), default=0.0)
 
 
 class Progress:
@@ -63,7 +69,7 @@ class Progress:
 
     def __init__(self, out: Console, queue: ReadyQueue, store: Store, names: dict[str, str], seconds: float) -> None:
         self.out, self.queue, self.store, self.names, self.seconds = out, queue, store, names, seconds
-        self.work = {name: self._own_seconds(name) for name in queue.nodes}
+        self.work = {name: max(own_seconds(node, queue.nodes), 0.1) for name, node in queue.nodes.items()}
         self.started = time.monotonic()
         self.ended = threading.Event()
         self.thread = threading.Thread(target=self._print_until_ended, name="progress", daemon=True)
@@ -102,10 +108,6 @@ class Progress:
         except (OSError, ValueError):
             return self.names[name]
         return f"{self.names[name]} (step {now['step']} of {now['steps']})"
-
-    def _own_seconds(self, name: str) -> float:
-        node = self.queue.nodes[name]
-        return max(node.remaining - max((self.queue.nodes[c].remaining for c in node.children), default=0.0), 0.1)
 
 
 def outcome(out: Console, planned: Plan, queue: ReadyQueue, tracebacks: dict[str, str], names: dict[str, str]) -> None:

@@ -44,8 +44,8 @@ Distortion = Literal[
 
 
 class Model:
-    """Base of everything in a spec. Where pydantic reads it (grid.py), types are exact, numbers finite, and unknown fields
-    refused."""
+    """Base of everything in a spec. Where pydantic reads it (grid.py), types are exact, numbers finite, and unknown
+    fields refused."""
 
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "strict": True, "allow_inf_nan": False}
 
@@ -405,7 +405,7 @@ def parents(spec: Any, role: str = "") -> list[tuple[str, Any]]:
     """(role, parent) for each direct parent of `spec`, in field order. The role is the field's dotted path, e.g.
     `discriminator.weights`; the parent is a `Trial`, or a `Parent` when `spec` was read back from `spec.json`."""
     found = []
-    for name in field_names(type(spec)):
+    for name in field_names(spec.__class__):
         value, path = getattr(spec, name), f"{role}.{name}" if role else name
         if isinstance(value, Trial | Parent):
             found.append((path, value))
@@ -415,7 +415,7 @@ def parents(spec: Any, role: str = "") -> list[tuple[str, Any]]:
 
 
 @functools.cache
-def field_names(cls: type) -> tuple[str, ...]:
+def field_names(cls: Any) -> tuple[str, ...]:
     """Names of a spec class's fields in order."""
     return tuple(field.name for field in dataclasses.fields(cls))
 

@@ -86,13 +86,13 @@ class Store:
         write_atomic(folder / "DONE", record["status"] + "\n")
 
     def fail(self, kind: str, key: str, reason: str) -> None:
-        """Marks a trial failed. Its attempts with their tracebacks stand in `attempts.jsonl`; the next sweep retries."""
+        """Marks a trial failed. Its attempts and their tracebacks are in `attempts.jsonl`; the next sweep retries."""
         write_atomic(self.folder(kind, key) / "FAILED", reason + "\n")
 
     @contextlib.contextmanager
     def claim(self, kind: str, key: str, patience: float = 0.0) -> Iterator[Path]:
-        """Holds the trial's folder for this process, waiting up to `patience` seconds for another live process to let go
-        of it; after that raises BlockingIOError."""
+        """Holds the trial's folder for this process, waiting up to `patience` seconds for another live process to let
+        go of it; after that raises BlockingIOError."""
         folder = self.folder(kind, key)
         deadline = time.monotonic() + patience
         with open(folder / "lock", "a") as lock:

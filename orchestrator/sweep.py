@@ -58,8 +58,8 @@ class Sweep:
 
 
 def run(file: Path, out: Console) -> int:
-    """Runs the sweep of a grid file and returns the exit code. Raises GridError for a wrong grid and OSError for a store
-    that cannot be written."""
+    """Runs the sweep of a grid file and returns the exit code. Raises GridError for a wrong grid and OSError for a
+    store that cannot be written."""
     sweep = Sweep(file)
     sweep.store.check_writable()
     sweep.results.mkdir(parents=True, exist_ok=True)

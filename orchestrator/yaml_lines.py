@@ -38,8 +38,8 @@ class YamlProblem(ValueError):
 
 
 def read(file: File) -> Document:
-    """Parses `file`. Raises YamlProblem for a syntax error, a key given twice, a key that is not a string and a value that
-    JSON does not have, and OSError when the file cannot be read."""
+    """Parses `file`. Raises YamlProblem for a syntax error, a key given twice, a key that is not a string and a value
+    that JSON does not have, and OSError when the file cannot be read."""
     with open(file, "rb") as opened:
         content = opened.read(MAX_BYTES + 1)
     if len(content) > MAX_BYTES:

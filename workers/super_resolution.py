@@ -40,7 +40,9 @@ def run(spec: SuperResolution, context: Context) -> Result:
         "validation_psnr_bicubic": float(np.mean([psnr(upscale_bicubic(p.low, spec.scale), p.high) for p in pairs])),
     }
     terms = _terms(spec, context)
-    optimizer = torch.optim.Adam(generator.parameters(), lr=training.learning_rate, betas=(0.9, 0.99))
+    rate = training.learning_rate
+    group = {"params": list(generator.parameters()), "lr": rate, "initial_lr": rate}
+    optimizer = torch.optim.Adam([group], betas=(0.9, 0.99))
     ema = Ema(generator, training.ema)
     seed = derive_seed("super_resolution batches", spec.seed)
     batches = SrBatches(spec.train, spec.scale, training.patch, training.batch, seed)
@@ -58,7 +60,7 @@ def run(spec: SuperResolution, context: Context) -> Result:
             _calibrate(spec, terms, generator, pairs, context)
         if training.decay:
             done = step - training.discriminator_warmup
-            linear_decay(optimizer, training.learning_rate, done, training.steps)
+            linear_decay(optimizer, done, training.steps)
         values = train_step(generator, optimizer, terms, low, high)
         ema.update()
         loop.log(step, **values)

@@ -145,10 +145,11 @@ class Ema:
             value.copy_(state[name])
 
 
-def linear_decay(optimizer: torch.optim.Optimizer, rate: float, step: int, steps: int) -> None:
-    """Sets the learning rate of `step` to fall linearly from `rate` to 0: a function of the step, so nothing to save."""
+def linear_decay(optimizer: torch.optim.Optimizer, step: int, steps: int) -> None:
+    """Sets each group's rate at `step` on the line from its `initial_lr` down to 0 at `steps`: a function of the step, so
+    there is nothing to save."""
     for group in optimizer.param_groups:
-        group["lr"] = rate * (1 - step / steps)
+        group["lr"] = group["initial_lr"] * (1 - step / steps)
 
 
 SCORES = pa.schema(

@@ -66,6 +66,7 @@ def test_only_fr_looks_at_the_reference() -> None:
     for task, differs in (("fr", True), ("nr", False)):
         model = IqaModel(build("small/vgg", seed=0), task, initial_score=0.0, seed=0)  # type: ignore[arg-type]
         torch.nn.init.ones_(model.head[-1].weight)  # type: ignore[arg-type]
+        model.eval()
         scores = [model(images(1), images(1, seed=seed)) for seed in (1, 2)]
         assert (not torch.equal(*scores)) is differs
 

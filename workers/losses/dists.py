@@ -110,10 +110,16 @@ def _dissimilarity(backbone: Backbone, x: Tensor, y: Tensor) -> tuple[Tensor, Te
 
 
 def _stage_dissimilarity(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    (var_x, mu_x), (var_y, mu_y) = (torch.var_mean(z, (2, 3), correction=0) for z in (x, y))
+    # Not torch.var_mean, which is 2 to 3 times slower on a CPU.
+    mu_x, mu_y = (z.mean((2, 3), keepdim=True) for z in (x, y))
+    centred_x, centred_y = x - mu_x, y - mu_y
     luminance = (mu_x - mu_y).square() / (mu_x.square() + mu_y.square() + C1)
-    structure = (x - y).var((2, 3), correction=0) / (var_x + var_y + C2)
-    return luminance, structure
+    spread = _mean_square(centred_x) + _mean_square(centred_y)
+    return luminance.flatten(1), _mean_square(centred_x - centred_y) / (spread + C2)
+
+
+def _mean_square(features: Tensor) -> Tensor:
+    return features.square().mean((2, 3))
 
 
 # ----------------------------------------------------------------------------------------------------- fit

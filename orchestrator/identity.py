@@ -56,7 +56,9 @@ def _canonical(value: Any, where: str, parent_digits: int) -> str:
         return "[" + ",".join(_canonical(item, f"{where}[{i}]", parent_digits) for i, item in enumerate(value)) + "]"
     if isinstance(value, float) and not math.isfinite(value):
         raise ValueError(f"{where}: {value} has no canonical form; a setting must be a finite number")
-    if value is None or type(value) in (bool, int, float, str):
+    if type(value) in (int, float):
+        return repr(value)  # as json.dumps writes it, in a tenth of the time
+    if value is None or type(value) in (bool, str):
         return json.dumps(value)
     raise TypeError(
         f"{where}: {type(value).__name__} has no canonical form; use int, float, str, bool, None or a tuple"

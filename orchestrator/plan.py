@@ -10,6 +10,7 @@ from orchestrator.matrix import Label
 from orchestrator.spec import KINDS, Trial, parents
 
 Address = tuple[str, str]  # (kind, key)
+TO_DO = ("to do", "failed")
 
 
 @dataclass
@@ -43,7 +44,7 @@ class Plan:
 
     def to_do(self) -> list[Node]:
         """Trials that a sweep would run."""
-        return [node for node in self.nodes.values() if node.status in ("to do", "failed")]
+        return [node for node in self.nodes.values() if node.status in TO_DO]
 
     def counts(self) -> dict[str, Counter[str]]:
         """kind -> number of trials by status."""
@@ -58,7 +59,7 @@ class Plan:
         ready = self.to_do()
         while ready:
             path.append(max(ready, key=lambda node: node.remaining))
-            ready = [child for child in map(self.nodes.__getitem__, path[-1].children) if child.remaining > 0]
+            ready = [child for child in map(self.nodes.__getitem__, path[-1].children) if child.status in TO_DO]
         return path
 
 
@@ -73,7 +74,7 @@ def build(specs: Iterable[Trial], index: Mapping[Address, str], seconds: Callabl
     for node in nodes.values():
         _judge(node, nodes, index)
     for node in reversed(list(nodes.values())):
-        if node.status in ("to do", "failed"):
+        if node.status in TO_DO:
             after = max((nodes[child].remaining for child in node.children), default=0.0)
             node.remaining = seconds(node.spec) + after
     return Plan(nodes, Counter(kind for (kind, _), status in index.items() if status != "failed"))

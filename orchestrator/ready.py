@@ -3,7 +3,7 @@
 import heapq
 from collections import Counter
 
-from orchestrator.plan import Node, Plan
+from orchestrator.plan import TO_DO, Node, Plan
 
 FINAL = ("done", "diverged", "failed", "blocked", "not applicable")
 
@@ -13,7 +13,7 @@ class ReadyQueue:
 
     def __init__(self, plan: Plan) -> None:
         self.nodes = plan.nodes
-        self.state = {name: "waiting" if node.remaining > 0 else node.status for name, node in plan.nodes.items()}
+        self.state = {name: "waiting" if node.status in TO_DO else node.status for name, node in plan.nodes.items()}
         self.missing = {
             name: sum(self.state[parent] != "done" for parent in node.parents) for name, node in plan.nodes.items()
         }

@@ -1,0 +1,43 @@
+# Everything runs in .venv, which every target sets up when the lock has changed. See README.md.
+GRID ?= grids/demo.yaml
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+.PHONY: setup sweep plan aggregate mlflow test check lock help
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+setup: $(STAMP) ## .venv with everything that requirements.lock pins
+
+$(STAMP): requirements.lock
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	$(BIN)/uv pip sync --quiet --require-hashes --python $(BIN)/python requirements.lock
+	touch $@
+
+sweep: $(STAMP) ## run what is to do of GRID, then build its tables
+	@$(BIN)/python -m orchestrator sweep $(GRID)
+
+plan: $(STAMP) ## what a sweep of GRID would run, and why
+	@$(BIN)/python -m orchestrator plan $(GRID)
+
+aggregate: $(STAMP) ## rebuild results/<grid>/ of GRID from the store
+	@$(BIN)/python -m orchestrator.aggregate --grid $(GRID)
+
+mlflow: $(STAMP) ## MLflow's pages on http://127.0.0.1:5000
+	$(BIN)/mlflow server --host 127.0.0.1 --port 5000 --workers 1 --backend-store-uri sqlite:///results/mlflow.db
+
+test: $(STAMP) ## all tests
+	$(BIN)/python -m pytest -q
+
+check: $(STAMP) ## lint, format, types, tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q
+
+lock: ## pin the newest versions that pyproject.toml allows, with hashes and without index addresses
+	$(BIN)/uv pip compile --quiet --upgrade pyproject.toml --group dev --universal --python-version 3.11 \
+	  --generate-hashes --no-header --no-annotate --no-emit-index-url --output-file requirements.lock

@@ -33,7 +33,7 @@ from orchestrator.plan import Node, Plan
 from orchestrator.ready import ReadyQueue
 from orchestrator.sections import Runtime
 from orchestrator.spec import decode, parents
-from orchestrator.store import FINISHED, Store, attempts, identity_record, note_attempt, write_atomic
+from orchestrator.store import FINISHED, Store, attempts, identity_record, note_attempt, note_progress
 
 WAIT_FOR_CLAIM_SECONDS = 60.0  # a killed driver's workers live on for a moment and hold their trials
 
@@ -231,6 +231,7 @@ def run_trial(config: Mapping[str, Any]) -> str:
         from workers import trial
         from workers.context import Interrupted
 
+        note_progress(folder, 0, 0)
         started = {"host": socket.gethostname(), "process": os.getpid()}
         try:
             record = trial.run(*_spec_and_context(config, store, folder))
@@ -249,17 +250,12 @@ def _spec_and_context(config: Mapping[str, Any], store: Store, folder: Path) -> 
     from workers.context import Context
 
     spec = decode(json.loads((folder / "spec.json").read_text()))
-    progress = folder / "progress.json"
-
-    def report(step: int, steps: int, values: Mapping[str, float]) -> None:
-        write_atomic(progress, json.dumps({"time": time.time(), "step": step, "steps": steps, **values}))
-
     return spec, Context(
         inputs={role: store.folder(parent.kind, parent.key) for role, parent in parents(spec)},
         out=folder,
         key=config["key"],
         device="cuda" if ray.get_gpu_ids() else "cpu",
         checkpoint_seconds=config["checkpoint_seconds"],
-        report=report,
+        report=lambda step, steps, values: note_progress(folder, step, steps),
         should_stop=Path(config["stop"]).exists,
     )

@@ -1,6 +1,5 @@
 """What a person sees in the terminal: the plan, the progress of a sweep, how it ended."""
 
-import json
 import sys
 import threading
 import time
@@ -14,7 +13,7 @@ from orchestrator.checks import Check
 from orchestrator.plan import Node, Plan
 from orchestrator.ready import ReadyQueue
 from orchestrator.spec import KINDS
-from orchestrator.store import Store
+from orchestrator.store import Store, progress
 
 MOST_REASONS = 12
 
@@ -84,17 +83,17 @@ class Progress:
         self.out.print(self.line(), markup=False)
 
     def line(self) -> str:
-        """[ 1 min 40 s] 212/1297 trials, 31% of the work; running: ... (step 20 of 50)"""
+        """[ 1 min 40 s] 212/1297 trials, 31% of the work; optimize vit, seed 0 (20/50)"""
         state = dict(self.queue.state)
         finished = sum(status in ("done", "diverged", "failed") for status in state.values())
         spent = sum(seconds for name, seconds in self.work.items() if state[name] in ("done", "diverged"))
         share = 100 * spent / max(sum(self.work.values()), 1e-9)
-        running = "; ".join(self._running(name) for name in sorted(self.queue.running))
+        running = "; ".join(filter(None, map(self._running, sorted(self.queue.running.copy()))))
         trouble = {word: n for word, n in Counter(state.values()).items() if word in ("failed", "blocked", "diverged")}
         words = "".join(f", {count} {word}" for word, count in sorted(trouble.items()))
         elapsed = duration(time.monotonic() - self.started)
         return f"[{elapsed:>11}] {finished}/{len(state)} trials{words}, {share:.0f}% of the work" + (
-            f"; running: {running}" if running else ""
+            f"; {running}" if running else ""
         )
 
     def _print_until_ended(self) -> None:
@@ -102,12 +101,10 @@ class Progress:
             self.out.print(self.line(), markup=False)
 
     def _running(self, name: str) -> str:
-        node = self.queue.nodes[name]
-        try:
-            now = json.loads((self.store.folder(node.kind, name) / "progress.json").read_text())
-        except (OSError, ValueError):
-            return self.names[name]
-        return f"{self.names[name]} (step {now['step']} of {now['steps']})"
+        """Name and step of a trial that has started; empty for one that waits in Tune for a free actor."""
+        now = progress(self.store.folder(self.queue.nodes[name].kind, name))
+        steps = f" ({now['step']}/{now['steps']})" if now and now["steps"] else ""
+        return f"{self.names[name]}{steps}" if now else ""
 
 
 def outcome(out: Console, planned: Plan, queue: ReadyQueue, tracebacks: dict[str, str], names: dict[str, str]) -> None:

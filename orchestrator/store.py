@@ -119,6 +119,20 @@ def note_attempt(folder: Path, **what: Any) -> None:
         file.write(json.dumps({"time": round(time.time(), 3), **what}) + "\n")
 
 
+def note_progress(folder: Path, step: int, steps: int) -> None:
+    """Says how far a running trial is, for whoever watches. Not synced to disk: it is worth nothing after a crash."""
+    temporary = folder / ".progress"
+    temporary.write_text(json.dumps({"time": time.time(), "step": step, "steps": steps}))
+    os.replace(temporary, folder / "progress.json")
+
+
+def progress(folder: Path) -> dict[str, Any] | None:
+    """{time, step, steps} of a running trial; None when it has not started or has ended."""
+    with contextlib.suppress(OSError, ValueError):
+        return dict(json.loads((folder / "progress.json").read_text()))
+    return None
+
+
 def attempts(folder: Path) -> list[dict[str, Any]]:
     """The history of attempts, oldest first."""
     with contextlib.suppress(FileNotFoundError):

@@ -1,10 +1,11 @@
-"""Every wrong grid is told in whole lines, `file:line: field: found ...; allowed ...; nearest`, and never as a traceback."""
+"""A wrong grid is told in whole lines, `file:line: field: found ...; allowed ...; nearest`, never as a traceback."""
 
 import base64
 import random
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from orchestrator.__main__ import main
 from orchestrator.grid import GridError, load
 
 ROOT = Path(__file__).parents[2]
+Edit = Callable[..., Path]
 LOSSES = "loss: [vgg-r, convnext]"
 DISCRIMINATORS = "[none, {head: patch, backbone: convnext, start: pretext}]"
 PRETEXT = "pretext: {steps: 3, batch: 4, crop: 32, learning_rate: 0.001}"
@@ -36,7 +38,7 @@ def pretext(old: str, new: str) -> tuple[str, str]:
     return PRETEXT, PRETEXT.replace(old, new)
 
 
-# what is changed: (old, new), then for each line of the message the text that stands on the line it names, and the message
+# (old, new) of the change, and for each line of the error: a text on the line that it must point at, and its message
 WRONG: dict[str, tuple[tuple[str, str], list[tuple[str, str]]]] = {
     # names of fields
     "unknown field at the top": (
@@ -49,7 +51,8 @@ WRONG: dict[str, tuple[tuple[str, str], list[tuple[str, str]]]] = {
             ("pretext: {", f"pretext.steps: {MISSING}"),
             (
                 "pretext: {",
-                "pretext.step: found an unknown field; allowed: steps, batch, crop, learning_rate; did you mean 'steps'?",
+                "pretext.step: found an unknown field; allowed: steps, batch, crop, learning_rate; "
+                "did you mean 'steps'?",
             ),
         ],
     ),
@@ -415,7 +418,13 @@ def told(file: Path) -> list[str]:
 
 
 @pytest.mark.parametrize(("change", "expected"), WRONG.values(), ids=WRONG)
-def test_wrong_grid(change, expected, edited, monkeypatch, capsys) -> None:
+def test_wrong_grid(
+    change: tuple[str, str],
+    expected: list[tuple[str, str]],
+    edited: Edit,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     file = edited(*change)
     numbered = list(enumerate(file.read_text().split("\n"), 1))
     lines = [
@@ -440,7 +449,7 @@ def test_wrong_grid(change, expected, edited, monkeypatch, capsys) -> None:
         ("numerics: reference", "numerics: referense", "reference"),
     ],
 )
-def test_names_from_long_lists_are_told_with_the_nearest(old, new, nearest, edited) -> None:
+def test_names_from_long_lists_are_told_with_the_nearest(old: str, new: str, nearest: str, edited: Edit) -> None:
     file = edited(old, new)
     number = next(n for n, line in enumerate(file.read_text().splitlines(), 1) if new in line)
     for line in told(file):
@@ -449,7 +458,7 @@ def test_names_from_long_lists_are_told_with_the_nearest(old, new, nearest, edit
         assert line.endswith(f"; did you mean {nearest!r}?")
 
 
-def test_both_views_of_a_stereo_pair_are_one_content(edited) -> None:
+def test_both_views_of_a_stereo_pair_are_one_content(edited: Edit) -> None:
     old = "train: [coffee, rocket]\n  validation: [flower]"
     file = edited(old, "train: [coffee, motorcycle_left]\n  validation: [flower, motorcycle_right]")
     assert told(file)[0].endswith(
@@ -483,8 +492,7 @@ RANDOM = base64.encodebytes(random.Random(0).randbytes(7_500_000))  # 10 MB of t
         (BOMB.encode(), "1: more than 20,000 values: write the grid with axes instead of aliases"),
         (RANDOM, "1: more than 200,000 bytes: this is no grid; see grids/demo.yaml for one"),
     ],
-    ids=["empty", "comment", "list", "tab", "bracket", "latin-1", "utf-16", "nul", "alias", "documents", "key", "self"]
-    + ["deep", "bomb", "10 MB"],
+    ids="empty comment list tab bracket latin-1 utf-16 nul alias documents key self deep bomb 10MB".split(),
 )
 def test_unreadable_file_is_refused_at_once(content: bytes, expected: str, tmp_path: Path) -> None:
     file = tmp_path / "grid.yaml"
@@ -505,7 +513,7 @@ def test_no_such_file_names_the_grids_nearby(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("verb", ["plan", "sweep"])
-def test_command_line_ends_with_2_and_only_the_message(verb: str, edited) -> None:
+def test_command_line_ends_with_2_and_only_the_message(verb: str, edited: Edit) -> None:
     file = edited("seeds: [0]", "seeds: [0, 0]")
     command = [sys.executable, "-W", "error", "-m", "orchestrator", verb, str(file)]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)

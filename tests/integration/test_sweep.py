@@ -1,0 +1,219 @@
+"""A small real sweep on a real local Ray: killed in the middle, interrupted, finished, grown, broken and mended."""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from orchestrator import plan as plans
+from orchestrator import spec as specs
+from orchestrator.grid import load
+from orchestrator.identity import key
+from orchestrator.matrix import expand
+from orchestrator.store import Store, attempts, sha256
+
+ROOT = Path(__file__).parents[2]
+GRID = ROOT / "tests" / "micro.yaml"
+PATIENCE = 400  # seconds until a sweep that hangs fails the test
+
+
+class Folder:
+    """A working folder with a grid file and what the sweeps of it leave behind."""
+
+    def __init__(self, path: Path, grid: str) -> None:
+        self.path, self.grid = path, path / "grid.yaml"
+        self.grid.write_text(grid)
+        self.store = Store(path / "results/store")
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        environment = os.environ | {"PYTHONPATH": str(ROOT)}
+        environment.pop("RAY_ADDRESS", None)
+        command = [sys.executable, "-m", *(arguments or ("orchestrator", "sweep", "grid.yaml"))]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+        return subprocess.Popen(command, cwd=self.path, env=environment, text=True, start_new_session=True, **pipes)
+
+    def run(self, *arguments: str) -> tuple[int, str]:
+        process = self.start(*arguments)
+        output, _ = process.communicate(timeout=PATIENCE)
+        return process.returncode, output
+
+    def finished(self) -> dict[tuple[str, str], str]:
+        return {address: status for address, status in self.store.index().items() if status == "done"}
+
+    def results(self) -> dict[str, str]:
+        """Digest of every weights, scores, curves and image file of the store."""
+        files = [p for p in self.store.root.rglob("*") if p.suffix in (".safetensors", ".parquet", ".png")]
+        return {str(path.relative_to(self.store.root)): sha256(path) for path in files}
+
+
+def wait_until(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert process.poll() is None, f"the sweep ended early:\n{process.communicate()[0]}"
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@contextlib.contextmanager
+def no_process_left(process: subprocess.Popen[str]) -> Iterator[None]:
+    """Whatever a killed driver leaves behind is ended when the test is over, so that tests do not meet each other."""
+    family = psutil.Process(process.pid).children(recursive=True)
+    yield
+    for child in family:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            child.kill()
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Folder:
+    """A sweep that nobody disturbed."""
+    folder = Folder(tmp_path_factory.mktemp("undisturbed"), GRID.read_text())
+    code, output = folder.run()
+    assert code == 0, output
+    return folder
+
+
+def test_runs_everything_and_says_where(undisturbed: Folder) -> None:
+    planned = {(label.spec.KIND, key(label.spec)) for label in expand(load(undisturbed.grid)).labels}
+    assert planned <= undisturbed.finished().keys()
+    assert (undisturbed.path / "results/micro/report.html").exists()
+    assert not list(undisturbed.store.root.rglob("checkpoint"))
+    assert not list(undisturbed.store.root.rglob("FAILED"))
+
+
+def test_second_sweep_runs_nothing_and_starts_no_ray(undisturbed: Folder) -> None:
+    before = undisturbed.results()
+    code, output = undisturbed.run()
+    assert code == 0
+    assert "nothing to do" in output
+    assert "Ray dashboard" not in output
+    assert undisturbed.results() == before
+
+
+def test_growing_the_grid_runs_exactly_the_new_trials(undisturbed: Folder, tmp_path: Path) -> None:
+    shutil.copytree(undisturbed.path, tmp_path, dirs_exist_ok=True)
+    grown = GRID.read_text().replace("beside: [psnr]", "beside: [psnr, ssim]").replace("seeds: [0]", "seeds: [0, 1]")
+    folder = Folder(tmp_path, grown)
+    before = folder.finished()
+    planned = plans.build((label.spec for label in expand(load(folder.grid)).labels), before, lambda spec: 1.0)
+    assert {node.kind for node in planned.to_do()} >= {"super_resolution", "iqa_transfer", "judging"}
+    code, output = folder.run()
+    assert code == 0, output
+    assert set(folder.finished()) - set(before) == {(node.kind, node.key) for node in planned.to_do()}
+
+
+def test_a_killed_driver_and_then_an_interrupt_leave_the_same_results(undisturbed: Folder, tmp_path: Path) -> None:
+    folder = Folder(tmp_path, GRID.read_text())
+    process = folder.start()
+    wait_until(lambda: len(folder.finished()) >= 5, process)
+    with no_process_left(process):
+        process.kill()
+        process.wait()
+        survived = folder.finished()
+        process = folder.start()
+        wait_until(lambda: len(folder.finished()) > len(survived), process)
+        with no_process_left(process):
+            process.send_signal(signal.SIGINT)
+            output, _ = process.communicate(timeout=PATIENCE)
+            assert process.returncode == 130, output
+            assert "what is done is kept" in output
+        code, output = folder.run()
+    assert code == 0, output
+    for kind, name in survived:  # no finished trial ran again
+        tries = attempts(folder.store.folder(kind, name))
+        assert [attempt["outcome"] for attempt in tries].count("done") == 1
+    assert folder.results() == undisturbed.results()
+
+
+def test_a_failure_blocks_its_dependents_and_nothing_else(undisturbed: Folder, tmp_path: Path) -> None:
+    shutil.copytree(undisturbed.path / "results/store", tmp_path / "results/store")
+    folder = Folder(tmp_path, GRID.read_text())
+    labels = expand(load(folder.grid)).labels
+    metric = next(label.spec for label in labels if label.role == "metric" and label.loss == "convnext")
+    weights = folder.store.folder("fr_iqa", key(metric)) / "weights/metric.safetensors"
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[:1000])  # the damage
+    lost = [label for label in labels if label.role == "optimization" and label.loss == "convnext"]
+    for kind in ("super_resolution", "restoration", "judging", "iqa_transfer", "benchmark"):
+        shutil.rmtree(folder.store.root / kind)
+    code, output = folder.run()
+    assert code == 1, output
+    for label in lost:
+        trial = folder.store.folder("super_resolution", key(label.spec))
+        assert f"failed: super_resolution {trial.name}" in output
+        assert "not readable as safetensors" in (trial / "FAILED").read_text()
+        assert len(attempts(trial)) == 2  # once and max_failures more
+    assert "blocks" in output
+    assert folder.store.status("super_resolution", key(next(x for x in labels if x.loss == "pixel").spec)) == "done"
+    missing = (tmp_path / "results/micro/tables/missing.csv").read_text()
+    assert key(lost[0].spec) in missing
+    weights.write_bytes(whole)
+    code, output = folder.run()
+    assert code == 0, output
+    assert folder.results() == undisturbed.results()
+
+
+def test_a_trial_by_hand_equals_the_same_trial_under_ray(undisturbed: Folder, tmp_path: Path) -> None:
+    labels = expand(load(undisturbed.grid)).labels
+    trial = next(
+        x.spec for x in labels if x.role == "optimization" and "patch" in x.discriminator and x.loss == "vgg-r"
+    )
+    folder = undisturbed.store.folder(trial.KIND, key(trial))
+    given = [
+        f"--input={role}={undisturbed.store.folder(parent.KIND, key(parent))}" for role, parent in specs.parents(trial)
+    ]
+    code, output = undisturbed.run("workers", str(folder / "spec.json"), str(tmp_path / "out"), *given)
+    assert code == 0, output
+    for file in sorted(path.relative_to(folder) for path in (folder / "weights").iterdir()):
+        assert sha256(tmp_path / "out" / file) == sha256(folder / file)
+    assert sha256(tmp_path / "out/curves.parquet") == sha256(folder / "curves.parquet")
+
+
+def test_mlflow_mirrors_trials_curves_evaluations_and_weights(undisturbed: Folder) -> None:
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{undisturbed.path}/results/mlflow.db")
+    experiment = client.get_experiment_by_name("micro")
+    runs = {run.info.run_name: run for run in client.search_runs([experiment.experiment_id], max_results=1000)}
+    parent = runs["sweep micro"]
+    trained = [address for address in undisturbed.finished() if address[0] in specs.TRAINING_KINDS]
+    children = [r for r in runs.values() if r.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
+    assert sorted(run.data.tags["key"] for run in children) == sorted(name for _, name in trained)
+    assert parent.info.status == "FINISHED"
+    assert "bicubic/natural/psnr" in parent.data.metrics
+    optimized = runs["optimize vgg-r under patch-convnext-pretext, seed 0"]
+    record = undisturbed.store.record("super_resolution", optimized.data.tags["key"])
+    assert optimized.data.metrics["validation_psnr"] == pytest.approx(record["numbers"]["validation_psnr"])
+    assert optimized.data.params["training.steps"] == "3"
+    assert {"natural/piqe", "natural/psnr"} <= optimized.data.metrics.keys()
+    assert client.get_metric_history(optimized.info.run_id, "curve/loss")
+    assert {"srcc", "krcc", "plcc"} <= {
+        name.removeprefix("ladder/") for name in runs["metric vgg-r, seed 0"].data.metrics if name.startswith("ladder/")
+    }
+    assert {file.path for file in client.list_artifacts(optimized.info.run_id, "weights")} == {
+        "weights/backbone.safetensors",
+        "weights/generator.safetensors",
+    }
+
+
+def test_the_record_says_where_a_result_comes_from(undisturbed: Folder) -> None:
+    labels = expand(load(undisturbed.grid)).labels
+    trial = next(label.spec for label in labels if label.role == "judging" and label.loss == "pixel")
+    folder = undisturbed.store.folder(trial.KIND, key(trial))
+    record = json.loads((folder / "record.json").read_text())
+    assert record["key"] == key(trial)
+    assert record["digest"].startswith(record["key"])
+    assert record["parents"]["restoration"]["key"] == key(trial.restoration)
+    assert record["files"]["scores.parquet"] == sha256(folder / "scores.parquet")
+    assert record["attempts"][-1]["outcome"] == "done"
+    assert record["versions"]["pyiqa"] in trial.judge.version
+    assert record["provenance"].keys() == {"git_commit", "git_dirty"}

@@ -3,7 +3,6 @@
 The estimates order the queue (longest remaining path first); nothing that is measured or tabulated depends on them.
 """
 
-import json
 import statistics
 from collections import defaultdict
 from collections.abc import Iterable
@@ -58,7 +57,7 @@ class Costs:
             if len(group) < most:
                 try:
                     group.append(float(store.record(spec.KIND, key)["seconds"]))
-                except (OSError, KeyError, json.JSONDecodeError):
+                except (OSError, KeyError, TypeError, ValueError):
                     continue  # a damaged record costs an estimate, not the plan
         costs = cls()
         costs.measured = {name: statistics.median(values) for name, values in seconds.items() if values}

@@ -315,6 +315,6 @@ class Builder:
             distortions=distortions or settings.distortions,
             levels=settings.levels,
             crop=settings.crop,
-            crops=settings.crops,
+            crops=settings.crops if name == "train" else settings.evaluation_crops,
             seed=settings.seed,
         )

@@ -104,7 +104,7 @@ FACTORS = ("loss", "discriminator", "backbone", "initialization", "task", "seed"
 def explain(plan: Plan, labels: Iterable[Label]) -> None:
     """Says for each trial to do why it is new: which of its levels no finished trial has."""
     labels = list(labels)
-    finished = {level for label in labels if _status(plan, label) in ("done", "diverged") for level in _levels(label)}
+    finished = _finished_levels(plan, labels)
     for label in labels:
         node = plan.nodes[key(label.spec)]
         if node.status != "to do" or node.why:
@@ -118,8 +118,15 @@ def explain(plan: Plan, labels: Iterable[Label]) -> None:
             node.why = f"for a child: {below[0]}" if below else _new_settings(plan, node)
 
 
-def _status(plan: Plan, label: Label) -> str:
-    return plan.nodes[key(label.spec)].status
+def _finished_levels(plan: Plan, labels: list[Label]) -> set[tuple[str, str, str]]:
+    """(role, factor, level) of finished trials. Where labels share a trial, only what they agree on: a metric that all
+    seeds share is no evidence that a new seed was there before."""
+    agreed: dict[str, set[tuple[str, str, str]]] = {}
+    for label in labels:
+        name = key(label.spec)
+        if plan.nodes[name].status in ("done", "diverged"):
+            agreed[name] = agreed.get(name, set(_levels(label))).intersection(_levels(label))
+    return set().union(*agreed.values())
 
 
 def _levels(label: Label) -> list[tuple[str, str, str]]:

@@ -144,6 +144,9 @@ class IqaSet(Section):
     levels: Annotated[int, Field(ge=2, le=5)]
     crop: Positive
     crops: Positive
+    """Crops per training photograph."""
+    evaluation_crops: Positive
+    """Crops per photograph of the validation set and the benchmarks."""
     seed: Seed
     benchmarks: Annotated[dict[Name, LadderBenchmark], Field(min_length=1)]
 

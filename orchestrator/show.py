@@ -25,12 +25,13 @@ def console() -> Console:
 
 def duration(seconds: float) -> str:
     """42 s, 3 min 10 s, 2 h 05 min, 4.1 days."""
+    seconds = round(seconds)
     if seconds < 60:
-        return f"{seconds:.0f} s"
+        return f"{seconds} s"
     if seconds < 3600:
-        return f"{seconds // 60:.0f} min {seconds % 60:02.0f} s"
+        return f"{seconds // 60} min {seconds % 60:02} s"
     if seconds < 2 * 86400:
-        return f"{seconds // 3600:.0f} h {seconds % 3600 // 60:02.0f} min"
+        return f"{seconds // 3600} h {seconds % 3600 // 60:02} min"
     return f"{seconds / 86400:.1f} days"
 
 
@@ -112,7 +113,7 @@ def outcome(out: Console, planned: Plan, queue: ReadyQueue, tracebacks: dict[str
     for name, text in tracebacks.items():
         node = planned.nodes[name]
         out.print(f"[red]failed[/]: {node.kind} {name}: {names[name]}")
-        out.print(f"    {text.strip().splitlines()[-1]}", markup=False)
+        out.print(f"    {(text.strip().splitlines() or ['without a traceback'])[-1]}", markup=False)
         blocked = [child for child, cause in queue.blocked_by.items() if cause == name]
         if blocked:
             kinds = Counter(planned.nodes[child].kind for child in blocked)

@@ -76,14 +76,15 @@ class Store:
         probe.unlink()
 
     def finish(self, kind: str, key: str, record: dict[str, Any]) -> None:
-        """Completes a trial: digests of its files into `record.json`, then DONE; its checkpoint is removed."""
+        """Completes a trial: its files reach the disk, their digests `record.json`, then DONE is written. Only then is
+        its checkpoint removed: a kill before DONE costs no training."""
         folder = self.folder(kind, key)
-        shutil.rmtree(folder / "checkpoint", ignore_errors=True)
-        (folder / "progress.json").unlink(missing_ok=True)
         record["attempts"] = attempts(folder)
-        record["files"] = {path: sha256(folder / path) for path in data_files(folder)}
+        record["files"] = {path: sha256(folder / path, sync=True) for path in data_files(folder)}
         write_atomic(folder / "record.json", json.dumps(record, indent=1) + "\n")
         write_atomic(folder / "DONE", record["status"] + "\n")
+        (folder / "progress.json").unlink(missing_ok=True)
+        shutil.rmtree(folder / "checkpoint", ignore_errors=True)
 
     def fail(self, kind: str, key: str, reason: str) -> None:
         """Marks a trial failed. Its attempts and their tracebacks are in `attempts.jsonl`; the next sweep retries."""
@@ -115,8 +116,10 @@ def identity_record(spec: Trial) -> dict[str, Any]:
 
 def note_attempt(folder: Path, **what: Any) -> None:
     """Appends one line to the trial's history of attempts."""
-    with open(folder / "attempts.jsonl", "a") as file:
-        file.write(json.dumps({"time": round(time.time(), 3), **what}) + "\n")
+    path = folder / "attempts.jsonl"
+    cut = path.exists() and not path.read_bytes().endswith(b"\n")  # whoever wrote last died while writing
+    with open(path, "a") as file:
+        file.write("\n" * cut + json.dumps({"time": round(time.time(), 3), **what}) + "\n")
 
 
 def note_progress(folder: Path, step: int, steps: int) -> None:
@@ -134,22 +137,27 @@ def progress(folder: Path) -> dict[str, Any] | None:
 
 
 def attempts(folder: Path) -> list[dict[str, Any]]:
-    """The history of attempts, oldest first."""
+    """The history of attempts, oldest first, without lines that a dying process left unfinished."""
+    found: list[dict[str, Any]] = []
     with contextlib.suppress(FileNotFoundError):
-        return [json.loads(line) for line in (folder / "attempts.jsonl").read_text().splitlines()]
-    return []
+        for line in (folder / "attempts.jsonl").read_text().splitlines():
+            with contextlib.suppress(json.JSONDecodeError):
+                found.append(json.loads(line))
+    return found
 
 
 def data_files(folder: Path) -> list[str]:
-    """Relative paths of a trial's results: everything but the store's own bookkeeping."""
+    """Relative paths of a trial's results: everything but the store's own bookkeeping and the checkpoint."""
     own = {"spec.json", "record.json", "DONE", "FAILED", "lock", "attempts.jsonl", "progress.json"}
-    files = (path for path in folder.rglob("*") if path.is_file())
-    return sorted(str(p.relative_to(folder)) for p in files if p.name not in own and not p.name.startswith("."))
+    files = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+    return sorted(str(p) for p in files if p.parts[0] not in own | {"checkpoint"} and not p.name.startswith("."))
 
 
-def sha256(path: Path) -> str:
-    """Hex digest of a file's bytes."""
+def sha256(path: Path, sync: bool = False) -> str:
+    """Hex digest of a file's bytes; with `sync`, once they have reached the disk."""
     with open(path, "rb") as file:
+        if sync:
+            os.fsync(file.fileno())
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

@@ -14,13 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-
-logging.getLogger("mlflow").setLevel(logging.WARNING)  # its set-up of a new database is not news to a person
-logging.getLogger("alembic").setLevel(logging.WARNING)
-
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, RunStatus, RunTag
+from mlflow.entities import Metric, Param, RunStatus
 
 from orchestrator import spec as specs
 from orchestrator.identity import key, spec_json
@@ -89,7 +84,7 @@ class Writer:
             found.experiment_id if found else self.client.create_experiment(experiment, artifact_location=location)
         )
         runs = list(self._runs())
-        self.runs = {run.data.tags["key"]: run.info.run_id for run in runs if "key" in run.data.tags}
+        self.runs: dict[str, str] = {run.data.tags["key"]: run.info.run_id for run in runs if "key" in run.data.tags}
         self.metrics = {run.info.run_id: set(run.data.metrics) for run in runs}
         self.complete = {run.data.tags["key"] for run in runs if run.data.tags.get("mirrored") == "whole"}
         sweep = tags["sweep"]
@@ -149,7 +144,8 @@ class Writer:
         return self._run_of(generator), {name: numbers["mean"]}
 
     def _run_of(self, trained: Any) -> str:
-        return self.runs[key(trained)]
+        run: str = self.runs[key(trained)]
+        return run
 
     def _start(self, name: str, tags: dict[str, str]) -> str:
         run = self.client.create_run(self.experiment, run_name=name, tags=tags)

@@ -5,6 +5,7 @@ import json
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 from orchestrator import spec as specs
 from workers.context import Context
@@ -21,18 +22,22 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--device", default="cpu", help="cpu (default) or cuda")
     options = parser.parse_args(arguments)
     try:
-        data = json.loads(options.spec.read_text())
+        data = _read(options.spec)
         spec = specs.decode(data)
         inputs = _inputs(spec, options.input)
+        _take(options.out, options.spec)
     except (OSError, ValueError) as error:
         print(f"{options.spec}: {error}", file=sys.stderr)
         return 2
-    options.out.mkdir(parents=True, exist_ok=True)
     from workers import trial
+    from workers.weights import UnusableWeights
 
     context = Context(inputs, options.out, key=data.get("key", ""), device=options.device, report=_print_progress)
-    record = trial.run(spec, context)
-    (options.out / "spec.json").write_text(options.spec.read_text())
+    try:
+        record = trial.run(spec, context)
+    except UnusableWeights as error:
+        print(error, file=sys.stderr)
+        return 2
     (options.out / "record.json").write_text(json.dumps(record, indent=1) + "\n")
     shutil.rmtree(options.out / "checkpoint", ignore_errors=True)
     print(f"{record['status']} in {record['seconds']:.1f} s: {json.dumps(record['numbers'])}")
@@ -45,14 +50,47 @@ def _inputs(spec: specs.Trial, given: list[str]) -> dict[str, Path]:
     for text in given:
         role, _, path = text.partition("=")
         inputs[role] = Path(path)
-    wanted = [role for role, _ in specs.parents(spec)]
+    wanted = dict(specs.parents(spec))
     missing, strange = [role for role in wanted if role not in inputs], [role for role in inputs if role not in wanted]
     if missing or strange:
-        raise ValueError(f"--input: missing {missing}, not of this trial {strange}; its roles are {wanted}")
+        raise ValueError(f"--input: missing {missing}, not of this trial {strange}; its roles are {list(wanted)}")
     for role, folder in inputs.items():
-        if not folder.is_dir():
-            raise ValueError(f"--input {role}: {folder} is not a folder")
+        _check_parent(role, folder, wanted[role])
     return inputs
+
+
+def _check_parent(role: str, folder: Path, wanted: specs.Parent) -> None:
+    """ValueError unless `folder` holds the trial that the spec names: another one would run, and mean nothing."""
+    expected = f"{wanted.kind} {wanted.key}"
+    if not folder.is_dir():
+        raise ValueError(f"--input {role}: {folder} is not a folder; give that of {expected}")
+    try:
+        found, status = _read(folder / "spec.json"), _read(folder / "record.json").get("status")
+    except (OSError, ValueError):
+        raise ValueError(f"--input {role}: {folder} holds no finished trial; give the folder of {expected}") from None
+    if (found.get("kind"), found.get("key")) != (wanted.kind, wanted.key):
+        held = f"{found.get('kind')} {found.get('key')}"
+        raise ValueError(f"--input {role}: {folder} holds {held}; give the folder of {expected}")
+    if status != "done":
+        raise ValueError(f"--input {role}: {folder} ended as {status}; a {expected} that is done is needed")
+
+
+def _take(out: Path, spec: Path) -> None:
+    """Makes the folder for the results and puts the spec in it. ValueError when it holds another trial, whose
+    checkpoint would be taken for this one's."""
+    out.mkdir(parents=True, exist_ok=True)
+    held = out / "spec.json"
+    if held.exists() and held.read_text() != spec.read_text():
+        raise ValueError(f"{out} holds another trial; give an empty folder for the results")
+    held.write_text(spec.read_text())
+
+
+def _read(file: Path) -> dict[str, Any]:
+    """A JSON object. ValueError for anything else."""
+    data = json.loads(file.read_text())
+    if not isinstance(data, dict):
+        raise ValueError(f"found JSON of type {type(data).__name__}; a trial's spec.json holds an object")
+    return data
 
 
 def _print_progress(step: int, steps: int, values: object) -> None:

@@ -2,6 +2,7 @@
 discriminator that one super-resolution trial trained.
 
 The step with the lowest validation error is kept; step 0 is the best constant, the mean quality of the training set.
+A loss that is not finite ends the run as diverged.
 
 numbers: validation_mse, validation_mse_constant (of that constant), validation_srcc, best_step
 """
@@ -43,9 +44,11 @@ def run(spec: IqaTransfer, context: Context) -> Result:
         loss.backward()
         optimizer.step()
         loop.log(step, loss=loss)
+        if not loss.isfinite():
+            return loop.diverged(f"the loss is {loss.item()} at step {step}", {})
         if (step + 1) % training.evaluate_every == 0 or step + 1 == training.steps:
             best.evaluate(step + 1)
-            loop.log(step, validation_mse=best.last)
+            loop.curves.add(step, {"validation_mse": best.last})
     loop.curves.write(context.out)
     save_iqa_model(context.out, best.state, spec.backbone.model, spec.task)
     constant_error = float(((validation.quality - constant) ** 2).mean())

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from workers.data.iqa_sets import IqaSet
 from workers.losses.dists import Dists
@@ -22,19 +22,19 @@ def batches(data: IqaSet, device: str | torch.device) -> Iterator[tuple[Tensor, 
 
 def metric_quality(metric: Dists, data: IqaSet) -> np.ndarray:
     """-D of each image with its reference, (N,) float64."""
-    device = metric.alpha.device
-    return _all(data, device, lambda reference, distorted: -metric.eval()(distorted, reference)).double().numpy()
+    return _all(metric, data, lambda reference, distorted: -metric(distorted, reference)).double().numpy()
 
 
 def iqa_quality(model: IqaModel, data: IqaSet) -> Tensor:
-    """The model's score of each image, (N,) float32 on the CPU. Leaves the model in the mode it was in."""
-    training, device = model.training, next(model.parameters()).device
-    model.eval()
-    scores = _all(data, device, lambda reference, distorted: model(distorted, reference))
-    model.train(training)
-    return scores
+    """The model's score of each image, (N,) float32 on the CPU."""
+    return _all(model, data, lambda reference, distorted: model(distorted, reference))
 
 
 @torch.no_grad()
-def _all(data: IqaSet, device: torch.device, score: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-    return torch.cat([score(reference, distorted).cpu() for reference, distorted in batches(data, device)])
+def _all(model: nn.Module, data: IqaSet, score: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    """Scores in evaluation mode; leaves the model in the mode it was in."""
+    training, device = model.training, next(model.parameters()).device
+    model.eval()
+    scores = torch.cat([score(reference, distorted).cpu() for reference, distorted in batches(data, device)])
+    model.train(training)
+    return scores

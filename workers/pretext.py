@@ -3,6 +3,8 @@
 The task is blind to quality: it sees no distortion and no severity. Where no released weights can be had, its result
 plays their part, and it is called *pretext* everywhere.
 
+A loss or a weight that is not finite ends the run as diverged.
+
 numbers: accuracy (share of fresh crops of the same photographs that are recognised), chance (1 / photographs)
 """
 
@@ -15,7 +17,7 @@ from orchestrator.spec import Pretext
 from workers.context import Context, Result
 from workers.data.photographs import load, random_crop, to_tensor
 from workers.models import backbones
-from workers.training import Loop, derive_seed
+from workers.training import Loop, all_finite, derive_seed
 from workers.weights import save_backbone
 
 EVALUATION_BATCHES = 4
@@ -39,6 +41,10 @@ def run(spec: Pretext, context: Context) -> Result:
         loss.backward()
         optimizer.step()
         loop.log(step, loss=loss)
+        if not loss.isfinite():
+            return loop.diverged(f"the loss is {loss.item()} at step {step}", {})
+    if not all_finite(model.state_dict()):
+        return loop.diverged("weights are not finite after the last step", {})
     accuracy = _accuracy(model, crops, training.steps, context.device)
     loop.curves.write(context.out)
     save_backbone(context.out, backbone, spec.backbone.model)

@@ -10,13 +10,14 @@ weight_* (effective weights) and gradient_norm_* (what they were calibrated by)
 """
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from orchestrator.spec import Calibrated, RandomWeights, SuperResolution
+from orchestrator.spec import Calibrated, RandomWeights, SuperResolution, Weight
 from workers.context import Context, Result
 from workers.data.photographs import to_tensor, to_uint8
 from workers.data.sr_pairs import Pair, SrBatches, evaluation_pairs, psnr, upscale_bicubic
@@ -25,7 +26,7 @@ from workers.losses.calibration import Terms, gradient_norm
 from workers.models import backbones
 from workers.models.discriminators import Discriminator
 from workers.models.swinir import SwinIR
-from workers.training import Ema, Loop, derive_seed, linear_decay
+from workers.training import Ema, Loop, all_finite, derive_seed, linear_decay
 from workers.weights import load_backbone, load_generator, load_metric, save_backbone, save_generator
 
 
@@ -54,18 +55,20 @@ def run(spec: SuperResolution, context: Context) -> Result:
             assert terms.adversarial is not None
             with torch.no_grad():
                 fake = generator(low)
-            loop.log(step, discriminator_loss=terms.adversarial.train_discriminator(fake, high))
-            continue
-        if terms.weights is None:
-            _calibrate(spec, terms, generator, pairs, context)
-        if training.decay:
-            done = step - training.discriminator_warmup
-            linear_decay(optimizer, done, training.steps)
-        values = train_step(generator, optimizer, terms, low, high)
-        ema.update()
+            values = {"discriminator_loss": float(terms.adversarial.train_discriminator(fake, high))}
+        else:
+            if terms.weights is None:
+                wanted, norms = _measure(spec, terms, generator, pairs, context)
+                if not _finite(norms):
+                    return loop.diverged(f"a gradient is not finite at step {step}: {norms}", numbers)
+                terms.set(wanted, norms)
+            if training.decay:
+                linear_decay(optimizer, step - training.discriminator_warmup, training.steps)
+            values = train_step(generator, optimizer, terms, low, high)
+            ema.update()
         loop.log(step, **values)
-        if not math.isfinite(values["loss"]):
-            return _diverged(loop, context, numbers, f"the loss is {values['loss']} at step {step}")
+        if not _finite(values):
+            return loop.diverged(f"a loss is not finite at step {step}: {values}", numbers)
     return _finish(spec, context, loop, generator, ema, terms, pairs, numbers)
 
 
@@ -117,19 +120,24 @@ def _adversarial(spec: SuperResolution, context: Context) -> AdversarialLoss:
     return AdversarialLoss(discriminator, spec.training.learning_rate)
 
 
-def _calibrate(spec: SuperResolution, terms: Terms, generator: SwinIR, pairs: list[Pair], context: Context) -> None:
-    """Sets the terms' weights, measuring where the spec says `calibrated`."""
+def _measure(
+    spec: SuperResolution, terms: Terms, generator: SwinIR, pairs: list[Pair], context: Context
+) -> tuple[dict[str, Weight], dict[str, float]]:
+    """The weight that the spec wants for each term, and the gradient norms where any of them is `calibrated`."""
     wanted = {name: getattr(spec.weights, name) for name in ("pixel", "fidelity", "adversarial")}
     wanted = {name: weight for name, weight in wanted.items() if name in terms.names()}
     if not any(isinstance(weight, Calibrated) for weight in wanted.values()):
-        terms.set(wanted, {})
-        return
+        return wanted, {}
     with torch.no_grad():
         outputs = [(generator(_batch(pair.low, context)), _batch(pair.high, context)) for pair in pairs]
     reference = load_metric(context.parent("reference_loss")).to(context.device)
     norms = {name: gradient_norm(terms.function(name), outputs) for name in wanted}
     norms["reference"] = gradient_norm(lambda fake, real: reference(fake, real).mean(), outputs)
-    terms.set(wanted, norms)
+    return wanted, norms
+
+
+def _finite(values: Mapping[str, float]) -> bool:
+    return all(math.isfinite(value) for value in values.values())
 
 
 def _batch(image: np.ndarray, context: Context) -> Tensor:
@@ -146,18 +154,16 @@ def _finish(
     pairs: list[Pair],
     numbers: dict[str, float],
 ) -> Result:
+    judging = terms.adversarial.discriminator.state_dict() if terms.adversarial is not None else {}
+    if not (all_finite(ema.shadow) and all_finite(judging)):
+        return loop.diverged("weights are not finite after the last step", numbers)
     generator.load_state_dict(ema.shadow, strict=True)
     numbers = {**numbers, **terms.numbers(), "validation_psnr": validation_psnr(generator, pairs, context.device)}
     fall = numbers["validation_psnr_start"] - numbers["validation_psnr"]
     if spec.start is not None and not fall <= spec.training.divergence:
-        return _diverged(loop, context, numbers, f"validation PSNR fell {fall:.2f} dB below the warm-up's")
+        return loop.diverged(f"validation PSNR fell {fall:.2f} dB below the warm-up's", numbers)
     loop.curves.write(context.out)
     save_generator(context.out, ema.shadow, spec.generator, spec.scale)
     if terms.adversarial is not None and spec.discriminator is not None:
         save_backbone(context.out, terms.adversarial.discriminator.backbone, spec.discriminator.backbone.model)
     return Result(numbers=numbers)
-
-
-def _diverged(loop: Loop, context: Context, numbers: dict[str, float], note: str) -> Result:
-    loop.curves.write(context.out)
-    return Result(status="diverged", numbers=numbers, note=note)

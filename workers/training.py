@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from orchestrator.spec import Numerics
-from workers.context import Context, Interrupted
+from workers.context import Context, Interrupted, Result
 from workers.data.iqa_sets import IqaSet
 
 
@@ -101,6 +101,11 @@ class Loop:
         if step % self.log_every == 0 or step == self.steps - 1:
             self.curves.add(step, {name: float(torch.as_tensor(value).detach()) for name, value in values.items()})
 
+    def diverged(self, note: str, numbers: Mapping[str, float]) -> Result:
+        """The outcome of a run that is given up, e.g. at a loss that is not finite: its curves, and no weights."""
+        self.curves.write(self.context.out)
+        return Result(status="diverged", numbers=numbers, note=note)
+
     def _resume(self) -> int:
         if not self.path.exists():
             return 0
@@ -117,6 +122,11 @@ class Loop:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, self.path)  # a kill before this line leaves the last good checkpoint untouched
+
+
+def all_finite(state: Mapping[str, torch.Tensor]) -> bool:
+    """Whether no weight is infinite or NaN: after the last update of a run no loss would tell."""
+    return all(bool(value.isfinite().all()) for value in state.values())
 
 
 class Ema:
@@ -146,8 +156,8 @@ class Ema:
 
 
 def linear_decay(optimizer: torch.optim.Optimizer, step: int, steps: int) -> None:
-    """Sets each group's rate at `step` on the line from its `initial_lr` down to 0 at `steps`: a function of the step, so
-    there is nothing to save."""
+    """Sets each group's rate at `step` on the line from its `initial_lr` down to 0 at `steps`: a function of the step,
+    so there is nothing to save."""
     for group in optimizer.param_groups:
         group["lr"] = group["initial_lr"] * (1 - step / steps)
 

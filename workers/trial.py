@@ -56,10 +56,10 @@ def recipe(spec: specs.Trial, context: Context) -> Result:
 
 
 def peak_bytes(device: str) -> dict[str, int]:
-    """Largest memory since the trial began: `host` resident bytes of this process, `device` bytes allocated on a GPU."""
-    found = {}
-    with contextlib.suppress(OSError), open("/proc/self/status") as status:
-        found = {"host": int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM:")}
+    """Largest memory since the trial began: `host` resident bytes of this process, `device` bytes on a GPU."""
+    found: dict[str, int] = {}
+    with contextlib.suppress(OSError, StopIteration), open("/proc/self/status") as status:
+        found["host"] = next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM:"))
     if device.startswith("cuda"):
         found["device"] = torch.cuda.max_memory_allocated()
     return found

@@ -4,7 +4,8 @@ Everything is loaded with strict=True: weights of another architecture are an er
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,24 +20,43 @@ from workers.models.iqa import IqaModel
 from workers.models.swinir import SwinIR
 
 
+class UnusableWeights(ValueError):
+    """A weights file that is missing, damaged, or not of the model it should be of; says which and what to do."""
+
+
 def export(path: Path, state: Mapping[str, torch.Tensor], **about: Any) -> None:
     """Writes weights as safetensors; `about` (JSON) says what a child needs to build the model, e.g. its backbone."""
+    # One metadata entry: safetensors writes several in a random order, and equal weights must be equal bytes.
+    metadata = {"about": json.dumps(about, sort_keys=True)}
     path.parent.mkdir(parents=True, exist_ok=True)
     tensors = {name: value.detach().cpu().contiguous().clone() for name, value in state.items()}
-    save_file(tensors, path, metadata={name: json.dumps(value) for name, value in sorted(about.items())})
+    save_file(tensors, path, metadata=metadata)
 
 
 def read_weights(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    """(tensors, about) of a file that `export` wrote. Raises ValueError naming the file when it cannot be read."""
+    """(tensors, about) of a file that `export` wrote. Raises UnusableWeights when it cannot be read."""
     try:
         with safe_open(path, framework="pt") as file:
-            about = {name: json.loads(value) for name, value in (file.metadata() or {}).items()}
-            return {name: file.get_tensor(name) for name in sorted(file.keys())}, about
+            about = json.loads((file.metadata() or {}).get("about", "{}"))
+            return {name: file.get_tensor(name) for name in file.keys()}, about  # noqa: SIM118 - not a dict
     except FileNotFoundError:
-        raise FileNotFoundError(f"{path}: no such weights; the parent trial has not finished") from None
+        raise UnusableWeights(f"{path}: no such weights; its trial has not finished: run it first") from None
     except Exception as error:  # safetensors has its own exception type for damage
-        raise ValueError(
+        raise UnusableWeights(
             f"{path}: not readable as safetensors ({error}); remove its trial's folder and run again"
+        ) from error
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[dict[str, torch.Tensor], dict[str, Any]]]:
+    """(tensors, about) to build a model from; whatever does not fit meanwhile is raised as UnusableWeights."""
+    tensors, about = read_weights(path)
+    try:
+        yield tensors, about
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:  # load_state_dict raises RuntimeError
+        why = " ".join(str(error).split())[:300]
+        raise UnusableWeights(
+            f"{path}: not the weights of {about or 'a known model'} ({why}); remove its trial's folder and run again"
         ) from error
 
 
@@ -47,10 +67,10 @@ def save_backbone(folder: Path, backbone: backbones.Backbone, model: str) -> Non
 
 def load_backbone(folder: Path) -> backbones.Backbone:
     """The backbone of a trial: pretext, or the discriminator's of a super-resolution trial."""
-    tensors, about = read_weights(folder / "weights" / "backbone.safetensors")
-    backbone = backbones.build(about["backbone"], seed=0)
-    backbone.load_state_dict(tensors, strict=True)
-    return backbone
+    with _opened(folder / "weights" / "backbone.safetensors") as (tensors, about):
+        backbone = backbones.build(about["backbone"], seed=0)
+        backbone.load_state_dict(tensors, strict=True)
+        return backbone
 
 
 def save_generator(folder: Path, state: Mapping[str, torch.Tensor], settings: spec.SwinIR, scale: int) -> None:
@@ -61,11 +81,11 @@ def save_generator(folder: Path, state: Mapping[str, torch.Tensor], settings: sp
 
 def load_generator(folder: Path) -> SwinIR:
     """The generator of a super-resolution trial."""
-    tensors, about = read_weights(folder / "weights" / "generator.safetensors")
-    settings: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in about["generator"].items()}
-    generator = SwinIR(about["scale"], spec.SwinIR(**settings))
-    generator.load_state_dict(tensors, strict=True)
-    return generator
+    with _opened(folder / "weights" / "generator.safetensors") as (tensors, about):
+        settings: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in about["generator"].items()}
+        generator = SwinIR(about["scale"], spec.SwinIR(**settings))
+        generator.load_state_dict(tensors, strict=True)
+        return generator
 
 
 def save_metric(folder: Path, metric: Dists, model: str) -> None:
@@ -75,11 +95,11 @@ def save_metric(folder: Path, metric: Dists, model: str) -> None:
 
 def load_metric(folder: Path) -> Dists:
     """The metric of an fr_iqa trial."""
-    tensors, about = read_weights(folder / "weights" / "metric.safetensors")
-    backbone = with_l2_pooling(backbones.build(about["backbone"], seed=0))
-    metric = Dists(backbone, tensors["alpha"], tensors["beta"])
-    metric.load_state_dict(tensors, strict=True)
-    return metric
+    with _opened(folder / "weights" / "metric.safetensors") as (tensors, about):
+        backbone = with_l2_pooling(backbones.build(about["backbone"], seed=0))
+        metric = Dists(backbone, tensors["alpha"], tensors["beta"])
+        metric.load_state_dict(tensors, strict=True)
+        return metric
 
 
 def save_iqa_model(folder: Path, state: Mapping[str, torch.Tensor], model: str, task: spec.Task) -> None:
@@ -89,7 +109,7 @@ def save_iqa_model(folder: Path, state: Mapping[str, torch.Tensor], model: str, 
 
 def load_iqa_model(folder: Path) -> IqaModel:
     """The model of an iqa_transfer trial."""
-    tensors, about = read_weights(folder / "weights" / "iqa.safetensors")
-    model = IqaModel(backbones.build(about["backbone"], seed=0), about["task"], initial_score=0.0, seed=0)
-    model.load_state_dict(tensors, strict=True)
-    return model
+    with _opened(folder / "weights" / "iqa.safetensors") as (tensors, about):
+        model = IqaModel(backbones.build(about["backbone"], seed=0), about["task"], initial_score=0.0, seed=0)
+        model.load_state_dict(tensors, strict=True)
+        return model

@@ -34,12 +34,15 @@ matrix:
 baselines: [pixel]
 photographs: {train: [astronaut], validation: [flower], test: [chelsea, brick, retina]}
 iqa_sets:
-  distortions: [gaussian_blur, jpeg]
-  levels: 5
-  crop: 64
-  crops: 1
-  seed: 0
-  benchmarks: {ladder: {photographs: [chelsea, brick]}, other: {photographs: [brick, retina]}}
+  fr: &set
+    distortions: [gaussian_blur, jpeg]
+    levels: 5
+    crop: 64
+    crops: 1
+    evaluation_crops: 1
+    seed: 0
+    benchmarks: {ladder: {photographs: [chelsea, brick]}, other: {photographs: [brick, retina]}}
+  nr: *set
 pretext: {steps: 1, batch: 1, crop: 64, learning_rate: 0.001}
 fr_iqa: {iterations: 1, learning_rate: 0.05}
 super_resolution:
@@ -53,7 +56,9 @@ super_resolution:
   divergence: 6.0
   crop: 64
   tests: {natural: [chelsea, brick], texture: [retina]}
-iqa_transfer: {steps: 1, batch: 1, learning_rate: 0.001, backbone_factor: 0.3, evaluate_every: 1}
+iqa_transfer:
+  fr: &training {steps: 1, batch: 2, learning_rate: 0.001, backbone_factor: 0.3, evaluate_every: 1}
+  nr: *training
 judges: {score: {no-reference: [piqe], structural: [vsi, gmsd]}, beside: [psnr]}
 """
 

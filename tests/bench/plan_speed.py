@@ -1,6 +1,6 @@
 """How long a large grid takes to plan: `python tests/bench/plan_speed.py [SEEDS]` prints seconds by stage.
 
-The grid is the demo with every backbone under every head and start, and many seeds: 60 seeds make over 100,000 trials.
+The grid is the demo with every backbone under every head and start, and many seeds: 40 make over 100,000 trials.
 """
 
 import argparse
@@ -14,6 +14,7 @@ from pathlib import Path
 import yaml
 
 ROOT = Path(__file__).parents[2]
+SEEDS = 40
 
 
 def wide_grid(seeds: int) -> str:
@@ -37,7 +38,7 @@ def timed(stage: str) -> Iterator[None]:
 def main() -> None:
     """Plans the generated grid against an empty store."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("seeds", nargs="?", type=int, default=60)
+    parser.add_argument("seeds", nargs="?", type=int, default=SEEDS)
     sys.path.insert(0, str(ROOT))  # so that the file runs from anywhere
     from orchestrator import cost, grid, matrix, naming, plan
 

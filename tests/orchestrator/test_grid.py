@@ -492,7 +492,23 @@ RANDOM = base64.encodebytes(random.Random(0).randbytes(7_500_000))  # 10 MB of t
         (BOMB.encode(), "1: more than 20,000 values: write the grid with axes instead of aliases"),
         (RANDOM, "1: more than 200,000 bytes: this is no grid; see grids/demo.yaml for one"),
     ],
-    ids="empty comment list tab bracket latin-1 utf-16 nul alias documents key self deep bomb 10MB".split(),
+    ids=[
+        "empty",
+        "comment",
+        "list",
+        "tab",
+        "bracket",
+        "latin-1",
+        "utf-16",
+        "nul",
+        "alias",
+        "documents",
+        "key",
+        "self",
+        "deep",
+        "bomb",
+        "10MB",
+    ],
 )
 def test_unreadable_file_is_refused_at_once(content: bytes, expected: str, tmp_path: Path) -> None:
     file = tmp_path / "grid.yaml"

@@ -114,7 +114,7 @@ def test_integers_floats_and_booleans_are_told_apart() -> None:
     assert len(written) == 3
 
 
-def test_numbers_that_equal_are_not_shared_by_a_cache() -> None:
+def test_floats_are_written_in_full() -> None:
     assert canonical_json(spec.Calibrated(times=0.1 + 0.2), 64) == '{"kind":"calibrated","times":0.30000000000000004}'
 
 

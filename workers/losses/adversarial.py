@@ -32,7 +32,7 @@ class AdversarialLoss:
         on_fake, on_real = zip(*(level.split((len(fake), len(real))) for level in logits), strict=True)
         loss = _cross_entropy(on_fake, target=0.0) + _cross_entropy(on_real, target=1.0)
         self.optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         self.optimizer.step()
         return loss.detach()
 

@@ -53,7 +53,7 @@ class Terms:
         return torch.stack([self.weights[name] * value for name, value in values.items()]).sum()
 
     def set(self, wanted: Mapping[str, Weight], norms: Mapping[str, float]) -> None:
-        """Fixes the weights; `norms` holds the gradient norm of each term and of `reference` where any is calibrated."""
+        """Fixes the weights; `norms` holds the gradient norm of each term and of `reference` if any is calibrated."""
         self.norms = dict(norms)
         self.weights = {name: effective_weight(weight, name, norms) for name, weight in wanted.items()}
 
@@ -76,13 +76,15 @@ class Terms:
 
 def effective_weight(weight: Weight, name: str, norms: Mapping[str, float]) -> float:
     """A raw weight as it is; a calibrated one as times x norm of the reference / norm of the term. Raises ValueError
-    for a term without gradient, which no weight can calibrate."""
+    for a term or a reference without gradient, which no weight can calibrate."""
     if not isinstance(weight, Calibrated):
         return float(weight)
-    if not norms[name] > 0:
-        raise ValueError(
-            f"the {name} term has a gradient of norm {norms[name]}: it cannot be calibrated; give a number"
-        )
+    for measured in (name, "reference"):
+        if not norms[measured] > 0:
+            raise ValueError(
+                f"the {measured} term has a gradient of norm {norms[measured]}: the weight of {name} cannot be "
+                "calibrated; give a number"
+            )
     return weight.times * norms["reference"] / norms[name]
 
 

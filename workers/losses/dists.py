@@ -171,7 +171,7 @@ def fit(
         if srcc > best:
             best, best_weights = srcc, weights.detach().clone()
         optimizer.zero_grad()
-        (-plcc).backward()  # type: ignore[no-untyped-call]
+        (-plcc).backward()
         optimizer.step()
     alpha, beta = best_weights.float().chunk(2)
     return Fitted(alpha=alpha, beta=beta, validation_srcc=best, validation_srcc_uniform=curve[0][1], curve=curve)

@@ -1,0 +1,145 @@
+"""What the terminal shows: durations, the plan, the progress, how a sweep ended."""
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from orchestrator import naming, plan, show
+from orchestrator.checks import Check
+from orchestrator.matrix import Study
+from orchestrator.ready import ReadyQueue
+from orchestrator.store import Store
+
+
+@pytest.fixture
+def out() -> Console:
+    return Console(file=io.StringIO(), width=120, highlight=False, soft_wrap=True)
+
+
+def text(out: Console) -> str:
+    assert isinstance(out.file, io.StringIO)
+    return out.file.getvalue()
+
+
+def planned(study: Study, index: dict[plan.Address, str]) -> tuple[plan.Plan, dict[str, str]]:
+    result = plan.build((label.spec for label in study.labels), index, lambda _: 60.0)
+    plan.explain(result, study.labels)
+    return result, naming.names(study.labels, (node.spec for node in result.nodes.values()))
+
+
+def first(result: plan.Plan, kind: str) -> plan.Node:
+    return next(node for node in result.nodes.values() if node.kind == kind)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0, "0 s"),
+        (42.4, "42 s"),
+        (59.4, "59 s"),
+        (59.6, "1 min 00 s"),
+        (190, "3 min 10 s"),
+        (119.7, "2 min 00 s"),
+        (3599.7, "1 h 00 min"),
+        (7500, "2 h 05 min"),
+        (2 * 86400, "2.0 days"),
+        (4.1 * 86400, "4.1 days"),
+    ],
+)
+def test_duration(seconds: float, words: str) -> None:
+    assert show.duration(seconds) == words
+
+
+def test_plan_says_cells_trials_reasons_and_the_longest_path(demo: Study, out: Console) -> None:
+    result, names = planned(demo, {})
+    show.plan(out, "demo", demo.cells, result, names, why=True)
+    lines = text(out).splitlines()
+    assert lines[0] == f"demo: 576 cells of the matrix share {len(result.nodes)} trials; {len(result.nodes)} to do"
+    rows = {line.split()[0]: line.split()[1:] for line in lines[2:9]}
+    for kind, counts in result.counts().items():
+        assert rows[kind] == [str(counts.total()), "-", str(counts.total()), "-", "-", "-"]
+    assert "    720 judging: the store has no judging trial yet" in lines
+    assert f"about {show.duration(60 * len(result.nodes))} of work (one core)" in text(out)
+    assert " -> ".join(names[node.key] for node in result.longest_path()) in text(out)
+
+
+def test_plan_of_a_finished_grid_is_short(demo: Study, out: Console) -> None:
+    nodes = planned(demo, {})[0].nodes
+    result, names = planned(demo, {(node.kind, name): "done" for name, node in nodes.items()})
+    show.plan(out, "demo", demo.cells, result, names, why=True)
+    assert "; 0 to do" in text(out)
+    assert "longest path" not in text(out)
+
+
+def test_progress_counts_finished_work_and_names_what_runs(micro: Study, out: Console, tmp_path: Path) -> None:
+    result, names = planned(micro, {})
+    queue, store = ReadyQueue(result), Store(tmp_path)
+    progress = show.Progress(out, queue, store, names, seconds=1000.0)
+    total = len(result.nodes)
+    assert f"] 0/{total} trials, 0% of the work" in progress.line()
+    node = queue.pop()
+    assert node
+    assert progress.line().endswith("% of the work"), "it waits for an actor until it has reported"
+    (store.prepare(node.spec) / "progress.json").write_text(json.dumps({"step": 20, "steps": 50}))
+    assert progress.line().endswith(f"; {names[node.key]} (20/50)")
+    queue.finish(node.key, "done")
+    other = queue.pop()
+    assert other
+    blocked = queue.finish(other.key, "failed")
+    words = f"2/{total} trials" + (f", {len(blocked)} blocked" if blocked else "") + ", 1 failed"
+    assert f"{words}, {100 / total:.0f}% of the work" in progress.line()
+    with progress:
+        pass
+    assert text(out).rstrip().splitlines()[-1].endswith("% of the work")
+
+
+@pytest.mark.parametrize("content", ["", "{", "{}"])
+def test_progress_outlives_a_damaged_file(content: str, micro: Study, out: Console, tmp_path: Path) -> None:
+    result, names = planned(micro, {})
+    queue, store = ReadyQueue(result), Store(tmp_path)
+    node = queue.pop()
+    assert node
+    (store.prepare(node.spec) / "progress.json").write_text(content)
+    assert show.Progress(out, queue, store, names, seconds=1000.0).line().endswith("% of the work")
+
+
+def test_outcome_names_what_failed_what_that_blocks_and_what_diverged(micro: Study, out: Console) -> None:
+    result, names = planned(micro, {})
+    queue = ReadyQueue(result)
+    failed = first(result, "pretext")
+    blocked = queue.finish(failed.key, "failed")
+    tracebacks = {failed.key: "Traceback (most recent call last):\n  File x\nValueError: [a] shape\n"}
+    show.outcome(out, result, queue, tracebacks, names)
+    assert f"failed: pretext {failed.key}: pretext small/convnext" in text(out)
+    assert "\n    ValueError: [a] shape\n" in text(out)
+    assert f"blocks {len(blocked)} trials: " in text(out)
+    assert text(out).count("\n      ") == 5
+    for child in blocked[:5]:
+        assert f"{result.nodes[child].kind} {child}: {names[child]}" in text(out)
+    assert "diverged" not in text(out)
+
+
+def test_outcome_calls_divergence_an_outcome(micro: Study, out: Console) -> None:
+    result, names = planned(micro, {})
+    queue = ReadyQueue(result)
+    node = next(node for node in result.nodes.values() if names[node.key].startswith("optimize vgg-r under"))
+    queue.finish(node.key, "diverged")
+    show.outcome(out, result, queue, {}, names)
+    assert f"diverged (an outcome, not a failure): super_resolution {node.key}: {names[node.key]}" in text(out)
+
+
+def test_a_failure_without_a_traceback_is_told_too(micro: Study, out: Console) -> None:
+    result, names = planned(micro, {})
+    queue = ReadyQueue(result)
+    failed = first(result, "pretext")
+    queue.finish(failed.key, "failed")
+    show.outcome(out, result, queue, {failed.key: ""}, names)
+    assert f"failed: pretext {failed.key}" in text(out)
+
+
+def test_checks_say_what_holds(out: Console) -> None:
+    show.checks(out, [Check("a", True, "1 against 0"), Check("b", False, "0 against 1")])
+    assert text(out) == "holds: a: 1 against 0\nFAILS: b: 0 against 1\n"

@@ -1,0 +1,222 @@
+"""The store: DONE is last whatever moment a process dies at, one process works on a trial, the index tells statuses."""
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestrator import store as store_module
+from orchestrator.identity import digest, key
+from orchestrator.matrix import Study
+from orchestrator.spec import KINDS, Trial, decode
+from orchestrator.store import Store, attempts, data_files, identity_record, note_attempt, write_atomic
+
+ROOT = Path(__file__).parents[2]
+RESULTS = {"scores.parquet": b"scores", "weights/backbone.safetensors": b"weights", "images/a/0.png": b"image"}
+
+
+class Killed(BaseException):
+    """Stands for a process that dies: nothing catches it."""
+
+
+@pytest.fixture
+def trial(micro: Study) -> Trial:
+    return next(label.spec for label in micro.labels if label.role == "metric")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "store")
+
+
+def run(store: Store, spec: Trial, status: str = "done") -> Path:
+    """What a sweep does with one trial."""
+    folder = store.prepare(spec)
+    with store.claim(spec.KIND, key(spec)):
+        (folder / "checkpoint").mkdir(exist_ok=True)
+        write_atomic(folder / "checkpoint" / "state.txt", "step 3")
+        write_atomic(folder / "progress.json", "{}")
+        for name, content in RESULTS.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes(content)
+        note_attempt(folder, outcome=status)
+        store.finish(spec.KIND, key(spec), {**identity_record(spec), "status": status, "numbers": {}, "seconds": 1.0})
+    return folder
+
+
+def is_whole(store: Store, spec: Trial) -> bool:
+    folder = store.folder(spec.KIND, key(spec))
+    record = store.record(spec.KIND, key(spec))
+    decode(json.loads((folder / "spec.json").read_text()))
+    digests = {name: hashlib.sha256(content).hexdigest() for name, content in RESULTS.items()}
+    return bool(record["files"] == digests)
+
+
+def test_a_finished_trial_is_whole(store: Store, trial: Trial) -> None:
+    assert store.status(trial.KIND, key(trial)) is None
+    folder = run(store, trial)
+    assert store.status(trial.KIND, key(trial)) == "done"
+    assert is_whole(store, trial)
+    assert not (folder / "checkpoint").exists()
+    record = store.record(trial.KIND, key(trial))
+    assert (record["key"], record["digest"]) == (key(trial), digest(trial))
+    assert {role: parent["kind"] for role, parent in record["parents"].items()} == {}
+    assert data_files(folder) == sorted(RESULTS)
+    assert not [path for path in folder.rglob("*") if path.name.startswith(".")]
+
+
+@pytest.mark.parametrize("function", ["replace", "fsync", "write_atomic"])
+def test_death_between_any_two_writes_never_leaves_done_with_anything_missing(
+    function: str, store: Store, trial: Trial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    holder: Any = store_module if function == "write_atomic" else os
+    real, calls, last = getattr(holder, function), 0, 0
+
+    def dies(*arguments: Any, **named: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == last:
+            raise Killed
+        return real(*arguments, **named)
+
+    for last in range(1, 100):
+        calls, fresh = 0, Store(store.root / str(last))
+        with monkeypatch.context() as patch:
+            patch.setattr(holder, function, dies)
+            try:
+                run(fresh, trial)
+            except Killed:
+                pass
+            else:
+                break
+        status = fresh.status(trial.KIND, key(trial))
+        assert status is None or is_whole(fresh, trial)
+        assert fresh.index() == ({(trial.KIND, key(trial)): status} if status else {})
+        run(fresh, trial)
+        assert fresh.status(trial.KIND, key(trial)) == "done"
+        assert is_whole(fresh, trial)
+    assert 3 <= last < 99, "the loop ends when the run outlives the n-th call"
+
+
+def test_write_atomic_leaves_the_old_text_when_it_dies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_atomic(tmp_path / "x", "old")
+
+    def dies(*_: object) -> None:
+        raise Killed
+
+    monkeypatch.setattr(os, "replace", dies)
+    with pytest.raises(Killed):
+        write_atomic(tmp_path / "x", "new and longer")
+    assert (tmp_path / "x").read_text() == "old"
+
+
+HOLD = """
+import sys, time
+from orchestrator.store import Store
+with Store(sys.argv[1]).claim(sys.argv[2], sys.argv[3]):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_claim_excludes_a_second_process_and_dies_with_its_holder(store: Store, trial: Trial) -> None:
+    store.prepare(trial)
+    address = (trial.KIND, key(trial))
+    command = [sys.executable, "-c", HOLD, str(store.root), *address]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(BlockingIOError, match="another live process works on this trial"), store.claim(*address):
+            pass
+        holder.send_signal(signal.SIGKILL)
+        holder.wait()
+        with store.claim(*address, patience=5.0) as folder:
+            assert folder == store.folder(*address)
+
+
+def test_claim_is_released_at_its_end_and_by_an_error(store: Store, trial: Trial) -> None:
+    store.prepare(trial)
+    for _ in range(2):
+        with pytest.raises(Killed), store.claim(trial.KIND, key(trial)):
+            raise Killed
+
+
+def test_index_equals_the_statuses(store: Store, micro: Study) -> None:
+    specs = list({key(label.spec): label.spec for label in micro.labels}.values())
+    expected: dict[tuple[str, str], str] = {}
+    for i, spec in enumerate(specs):
+        match i % 4:
+            case 0 | 1:
+                expected[spec.KIND, key(spec)] = ("done", "diverged")[i % 4]
+                run(store, spec, expected[spec.KIND, key(spec)])
+            case 2:
+                expected[spec.KIND, key(spec)] = "failed"
+                store.prepare(spec)
+                store.fail(spec.KIND, key(spec), "because")
+            case _:
+                store.prepare(spec)
+    (store.root / "pretext").mkdir(exist_ok=True)
+    (store.root / "pretext" / "stray file").touch()
+    assert store.index() == expected
+    assert all(store.status(spec.KIND, key(spec)) == expected.get((spec.KIND, key(spec))) for spec in specs)
+
+
+def test_index_of_no_folder_is_empty(store: Store) -> None:
+    assert store.index() == {}
+
+
+def test_failed_trial_is_open_again_once_prepared_and_done_outlasts_an_old_failure(store: Store, trial: Trial) -> None:
+    store.prepare(trial)
+    store.fail(trial.KIND, key(trial), "out of memory")
+    assert store.status(trial.KIND, key(trial)) == "failed"
+    store.prepare(trial)
+    assert store.status(trial.KIND, key(trial)) is None
+    run(store, trial)
+    assert store.status(trial.KIND, key(trial)) == "done"
+
+
+def test_history_of_attempts_is_kept_in_order_and_goes_into_the_record(store: Store, trial: Trial) -> None:
+    folder = store.prepare(trial)
+    assert attempts(folder) == []
+    note_attempt(folder, outcome="error", traceback="Traceback\nValueError: x")
+    note_attempt(folder, outcome="interrupted")
+    run(store, trial)
+    outcomes = [attempt["outcome"] for attempt in store.record(trial.KIND, key(trial))["attempts"]]
+    assert outcomes == ["error", "interrupted", "done"]
+    assert attempts(folder)[0]["traceback"] == "Traceback\nValueError: x"
+
+
+def test_a_line_of_the_history_that_was_cut_short_is_not_the_end_of_the_trial(store: Store, trial: Trial) -> None:
+    folder = store.prepare(trial)
+    note_attempt(folder, outcome="error")
+    with open(folder / "attempts.jsonl", "a") as file:
+        file.write('{"time": 1.0, "outc')
+    run(store, trial)
+    outcomes = [attempt.get("outcome") for attempt in store.record(trial.KIND, key(trial))["attempts"]]
+    assert outcomes[0] == "error"
+    assert outcomes[-1] == "done"
+
+
+@pytest.mark.parametrize("place", ["store", f"store/{next(iter(KINDS))}"])
+def test_a_file_in_the_place_of_the_folder_is_an_os_error(
+    place: str, store: Store, micro: Study, tmp_path: Path
+) -> None:
+    (tmp_path / place).parent.mkdir(exist_ok=True)
+    (tmp_path / place).touch()
+    pretext = next(label.spec.weights for label in micro.labels if label.loss == "convnext")  # type: ignore[attr-defined]
+    with pytest.raises(OSError, match=r"exists|Not a directory"):
+        store.prepare(pretext)
+    if place == "store":
+        with pytest.raises(OSError, match="exists"):
+            store.check_writable()
+
+
+def test_check_writable_leaves_nothing_behind(store: Store) -> None:
+    store.check_writable()
+    assert list(store.root.iterdir()) == []

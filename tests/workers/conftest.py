@@ -1,0 +1,141 @@
+"""The micro graph, run once in this process: finished trials of all seven kinds for every test to start from."""
+
+import contextlib
+import dataclasses
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from orchestrator import grid, matrix, plan, spec
+from orchestrator.identity import key, spec_json
+from orchestrator.store import Store, data_files, identity_record
+from workers import trial
+from workers.context import Context
+
+MICRO = Path(__file__).parents[1] / "micro.yaml"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What must be equal when a trial is run again: everything but seconds, memory and versions."""
+
+    status: str
+    note: str
+    numbers: dict[str, float]
+    files: dict[str, bytes]
+
+
+@dataclass(frozen=True)
+class Graph:
+    """Finished trials and the ways to run one of them, or a changed one, again."""
+
+    store: Store
+    specs: tuple[spec.Trial, ...]
+
+    def trial(self, name: str) -> Any:
+        """One trial of each recipe and way through it; see `_is`."""
+        return next(found for found in self.specs if _is(name, found))
+
+    def folder(self, name: str) -> Path:
+        """Its folder in the store."""
+        found = self.trial(name)
+        return self.store.folder(found.KIND, key(found))
+
+    def record(self, name: str) -> dict[str, Any]:
+        """Its record in the store."""
+        return dict(json.loads((self.folder(name) / "record.json").read_text()))
+
+    def inputs(self, trial_spec: spec.Trial) -> dict[str, Path]:
+        """Folder of the finished parent in each role."""
+        return {role: self.store.folder(parent.KIND, key(parent)) for role, parent in spec.parents(trial_spec)}
+
+    def run(self, trial_spec: spec.Trial, out: Path, **surroundings: Any) -> Outcome:
+        """Runs a trial whose parents are finished, from its spec.json as a worker does."""
+        out.mkdir(exist_ok=True)
+        context = Context(self.inputs(trial_spec), out, key=key(trial_spec), **surroundings)
+        record = trial.run(spec.decode(json.loads(spec_json(trial_spec))), context)
+        return Outcome(record["status"], record["note"], record["numbers"], results(out))
+
+
+def results(folder: Path) -> dict[str, bytes]:
+    """Bytes of each result file by relative path, without the checkpoint."""
+    paths = [path for path in data_files(folder) if not path.startswith("checkpoint/")]
+    return {path: (folder / path).read_bytes() for path in paths}
+
+
+def _is(name: str, found: spec.Trial) -> bool:
+    match name, found:
+        case ("warm-up", spec.SuperResolution(start=None)):
+            return True
+        case ("gan", spec.SuperResolution(loss=spec.FrIqa(), discriminator=spec.Discriminator())):
+            return True
+        case ("loss", spec.SuperResolution(loss=spec.FrIqa(backbone=spec.Backbone(model="small/convnext")))):
+            return found.discriminator is None
+        case ("fr" | "nr", spec.IqaTransfer(weights=spec.RandomWeights())):
+            return found.task == name
+        case ("gan-start", spec.IqaTransfer(weights=spec.SuperResolution())):
+            return True
+        case ("bicubic", spec.Restoration(super_resolution=None)):
+            return True
+        case ("restoration", spec.Restoration(super_resolution=spec.SuperResolution())):
+            return True
+        case ("psnr" | "piqe", spec.Judging(restoration=spec.Restoration(super_resolution=spec.SuperResolution()))):
+            return found.judge.metric == name
+        case ("benchmark", spec.Benchmark(model=spec.FrIqa())) | ("iqa-benchmark", spec.Benchmark()):
+            return name == "benchmark" or isinstance(found.model, spec.IqaTransfer)
+        case ("pretext", spec.Pretext()):
+            return True
+        case ("fr_iqa", spec.FrIqa(weights=spec.Pretext())):
+            return True
+    return False
+
+
+@contextlib.contextmanager
+def numerics_put_back() -> Iterator[None]:
+    """A trial sets threads and determinism for its whole process; other tests must not depend on whether one ran."""
+    threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    yield
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(deterministic)
+
+
+@pytest.fixture(autouse=True)
+def numerics() -> Iterator[None]:
+    with numerics_put_back():
+        yield
+
+
+@pytest.fixture(scope="session")
+def micro(tmp_path_factory: pytest.TempPathFactory) -> Graph:
+    labels = matrix.expand(grid.load(MICRO)).labels
+    nodes = plan.build([label.spec for label in labels], {}, lambda _: 1.0).nodes.values()
+    graph = Graph(Store(tmp_path_factory.mktemp("store")), tuple(node.spec for node in nodes))
+    with numerics_put_back():
+        for node in nodes:
+            folder = graph.store.prepare(node.spec)
+            read = spec.decode(json.loads((folder / "spec.json").read_text()))
+            record = trial.run(read, Context(graph.inputs(node.spec), folder, key=node.key))
+            assert record["status"] == "done", record
+            graph.store.finish(node.kind, node.key, {**identity_record(node.spec), **record})
+    return graph
+
+
+@pytest.fixture
+def retrained() -> Any:
+    """(spec, settings) -> the same trial with other training settings."""
+
+    def change(found: Any, **settings: Any) -> Any:
+        return dataclasses.replace(found, training=dataclasses.replace(found.training, **settings))
+
+    return change
+
+
+@pytest.fixture
+def files_of() -> Any:
+    """folder -> bytes of its result files by relative path."""
+    return results

@@ -14,7 +14,7 @@ setup: $(STAMP) ## .venv with everything that requirements.lock pins
 $(STAMP): requirements.lock
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
-	$(BIN)/uv pip sync --quiet --require-hashes --python $(BIN)/python requirements.lock
+	$(BIN)/uv pip sync --quiet --require-hashes --compile-bytecode --python $(BIN)/python requirements.lock
 	touch $@
 
 sweep: $(STAMP) ## run what is to do of GRID, then build its tables

@@ -159,6 +159,8 @@ def _check_sizes(grid: Grid) -> Iterator[Fault]:
     for heads in generator.heads:
         if heads <= 0 or generator.channels % heads:
             yield (*path, "heads"), f"found {heads} heads; allowed: divisors of channels = {generator.channels}"
+    if sr.weights.pixel == sr.weights.fidelity == 0:
+        yield ("super_resolution", "weights"), "found 0 for pixel and fidelity; allowed: at least one above 0"
     if sr.crop % sr.scale:
         yield ("super_resolution", "crop"), f"found {sr.crop}; allowed: a multiple of scale = {sr.scale}"
 

@@ -46,6 +46,8 @@ class Outcome:
     interrupted: bool = False
     tracebacks: dict[str, str] = field(default_factory=dict)
     """Last traceback of each failed trial, by key."""
+    fault: OSError | None = None
+    """Why the store could not be written, which ends a sweep: what is finished is kept."""
 
 
 @dataclass
@@ -115,6 +117,7 @@ def start_ray() -> str:
             runtime_env={"env_vars": environment},
             **common,
         )
+    logging.getLogger("ray").setLevel(logging.CRITICAL)  # a failed trial is told once, by the sweep, with its name
     return f"http://{context.dashboard_url}" if context.dashboard_url else "not available"
 
 
@@ -159,11 +162,15 @@ class ReadyTrials(Searcher):
 
     def suggest(self, trial_id: str) -> Any:
         """Config of the next ready trial, None when none is ready yet, FINISHED when none ever will be."""
-        if self.stop.requested or self.queue.exhausted():
+        if self.stop.requested or self.outcome.fault or self.queue.exhausted():
             return Searcher.FINISHED
         if len(self.queue.running) >= self.most or (node := self.queue.pop()) is None:
             return None
-        self.store.prepare(node.spec)
+        try:
+            self.store.prepare(node.spec)
+        except OSError as error:
+            self.outcome.fault = error
+            return Searcher.FINISHED
         self.trials[trial_id] = node
         return {"kind": node.kind, "key": node.key, "identity": identity_record(node.spec), **self.given}
 
@@ -197,7 +204,10 @@ class ReadyTrials(Searcher):
         text = str(tries[-1].get("traceback", "")) if tries else ""
         text = text or "its process died without a traceback (killed, or out of memory)"
         self.outcome.tracebacks[node.key] = text
-        self.store.fail(node.kind, node.key, text)
+        try:
+            self.store.fail(node.kind, node.key, text)
+        except OSError as error:
+            self.outcome.fault = error
 
 
 class TrialActor(tune.Trainable):

@@ -162,14 +162,24 @@ def sha256(path: Path, sync: bool = False) -> str:
 
 
 def write_atomic(path: Path, text: str) -> None:
-    """Writes a text file so that a reader, or a machine that loses power, finds either all of it or none."""
+    """Writes a text file so that a reader, or a machine that loses power, finds either all of it or none. OSError, with
+    the path, when the disk is full or the folder cannot be written."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with open(temporary, "w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
-    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        with open(temporary, "w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise OSError(error.errno, error.strerror, str(path)) from None
+
+
+def _sync_folder(path: Path) -> None:
+    folder = os.open(path, os.O_RDONLY)
     try:
         os.fsync(folder)
     finally:

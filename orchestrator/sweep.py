@@ -71,9 +71,10 @@ def run(file: Path, out: Console) -> int:
         return EXIT_DONE
     code = _run_trials(sweep, out) if sweep.plan.to_do() else _mirror_only(sweep, out)
     sweep.plan, _ = sweep.replan()
+    if code == EXIT_INTERRUPTED:
+        return code
     _check(sweep, out)
-    if code != EXIT_INTERRUPTED:
-        _aggregate(sweep)
+    _aggregate(sweep, out)
     if code == EXIT_DONE:
         write_atomic(stamp, json.dumps({"digest": sweep.digest()}) + "\n")
     return code
@@ -105,6 +106,8 @@ def _run_trials(sweep: Sweep, out: Console) -> int:
     incomplete = bool(states & {"failed", "blocked"})
     mirror.close("KILLED" if outcome.interrupted else "FAILED" if incomplete else "FINISHED")
     _tell_faults(mirror, out)
+    if outcome.fault:
+        raise outcome.fault
     show.outcome(out, sweep.plan, outcome.queue, outcome.tracebacks, sweep.names)
     if outcome.interrupted:
         out.print(f"interrupted: what is done is kept; go on with: make sweep GRID={sweep.file}")
@@ -146,10 +149,10 @@ def _check(sweep: Sweep, out: Console) -> None:
     show.checks(out, checks.machinery(sweep.store.record(node.kind, node.key) for node in trained))
 
 
-def _aggregate(sweep: Sweep) -> None:
+def _aggregate(sweep: Sweep, out: Console) -> None:
     from orchestrator.aggregate.__main__ import aggregate  # imports pandas and matplotlib
 
-    aggregate(sweep.file, sweep.results)
+    aggregate(sweep.file, sweep.results, out)
 
 
 def _stamped(stamp: Path, digest: str) -> bool:

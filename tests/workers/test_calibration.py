@@ -86,7 +86,9 @@ def test_the_total_is_the_weighted_sum_and_skips_what_weighs_nothing() -> None:
 def test_recorded_weights_follow_from_recorded_norms(name: str, micro: Any) -> None:
     numbers, wanted = micro.record(name)["numbers"], micro.trial(name).weights
     calibrated = {term: getattr(wanted, term) for term in ("pixel", "fidelity", "adversarial")}
-    calibrated = {term: w for term, w in calibrated.items() if isinstance(w, Calibrated) and f"weight_{term}" in numbers}
+    calibrated = {
+        term: w for term, w in calibrated.items() if isinstance(w, Calibrated) and f"weight_{term}" in numbers
+    }
     assert set(calibrated) == {"fidelity"} | ({"adversarial"} if name == "gan" else set())
     for term, weight in calibrated.items():
         expected = weight.times * numbers["gradient_norm_reference"] / numbers[f"gradient_norm_{term}"]

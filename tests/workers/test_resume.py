@@ -106,7 +106,7 @@ def half_written(state: object, file: Any) -> None:
 def test_the_last_good_checkpoint_survives_a_full_disk(
     module: Any, function: str, failure: Any, training: Any, micro: Any, tmp_path: Path
 ) -> None:
-    spec, steps = training("gan")
+    spec, _ = training("gan")
     whole, out = micro.run(spec, tmp_path / "whole"), tmp_path / "full"
     with pytest.raises(Interrupted):
         micro.run(spec, out, should_stop=after(3))

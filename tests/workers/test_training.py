@@ -36,7 +36,7 @@ def test_settle_makes_one_deterministic_thread() -> None:
 
 
 def test_seeds_are_fixed_and_keep_streams_apart() -> None:
-    assert derive_seed("pretext", 0) == 8602410838416604829  # a change would change every result under its old key
+    assert derive_seed("pretext", 0) == 2800090451846594705  # a change would change every result under its old key
     parts: list[tuple[int | str, ...]] = [("a", 0), ("a", 1), ("b", 0), ("a0",), ("a", "0"), ("a", 0, 0)]
     seeds = [derive_seed(*part) for part in parts]
     assert len(set(seeds)) == len(parts)

@@ -39,7 +39,9 @@ class IqaModel(nn.Module):
             torch.manual_seed(seed)
             self.head = nn.Sequential(
                 nn.BatchNorm1d(2 * (3 + sum(backbone.channels)), affine=False),
-                nn.Linear(2 * (3 + sum(backbone.channels)), HIDDEN), nn.GELU(), nn.Linear(HIDDEN, 1)
+                nn.Linear(2 * (3 + sum(backbone.channels)), HIDDEN),
+                nn.GELU(),
+                nn.Linear(HIDDEN, 1),
             )
         last = self.head[-1]
         assert isinstance(last, nn.Linear)

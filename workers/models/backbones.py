@@ -86,7 +86,7 @@ class Backbone(nn.Module):
 
 def _vgg() -> Backbone:
     # Five maps, each a ReLU before a pool or the last one. `mlp_ratio` keeps the classifier, removed at once, tiny.
-    cfg = [16, "M", 32, "M", 64, "M", 96, "M", 96]
+    cfg = [8, "M", 16, "M", 32, "M", 64, "M", 96]
     return Backbone(VGG(cfg, num_classes=0, mlp_ratio=1 / 4096), minimum_size=16)
 
 

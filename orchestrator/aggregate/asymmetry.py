@@ -1,4 +1,4 @@
-"""Does the ranking of losses as metrics agree with their ranking as training losses? (docs/statistics.md)
+"""Does the ranking of losses as metrics agree with their ranking as training losses?
 
 Intervals are for *these losses*: seeds, reference contents and sets are resampled, the losses are not. The p values
 permute the losses. The noise ceiling says how high the correlation could be at this reliability: noise imitates

@@ -100,8 +100,8 @@ def run(
     return outcome
 
 
-# One thread for each core that a trial reserves. glibc is told to keep the pages that it has: small networks allocate and
-# free the same megabytes at every step, and page faults cost 15% of a training step on a CPU.
+# One thread for each core that a trial reserves. glibc is told to keep the pages that it has: small networks allocate
+# and free the same megabytes at every step, and page faults cost 15% of a training step on a CPU.
 WORKER_ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "MALLOC_TRIM_THRESHOLD_": str(1 << 30),

@@ -31,7 +31,7 @@ def test_shape_leaves_out_seeds_and_keeps_what_costs(demo: Study) -> None:
 def test_estimate_grows_with_steps_and_is_never_zero(demo: Study) -> None:
     assert all(cost.estimate(label.spec) >= cost.SECONDS_AT_LEAST for label in demo.labels)
     seconds = {spec.training.steps: cost.estimate(spec) for spec in optimizations(demo)}
-    assert seconds == {40: pytest.approx(40 * 0.12), 1000: pytest.approx(1000 * 0.12)}
+    assert seconds == {30: pytest.approx(30 * 0.12), 900: pytest.approx(900 * 0.12)}
 
 
 def test_median_of_the_records_of_one_shape_stands_for_the_others(demo: Study, tmp_path: Path) -> None:

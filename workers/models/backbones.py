@@ -1,7 +1,7 @@
 """Feature backbones behind one interface, so that losses, discriminators and IQA models need not know which they hold.
 
 A `Backbone` takes an image in [0, 1], normalises and pads it itself, and returns a list of NCHW maps (tokens of
-Transformers folded back), from shallow to deep. The `small/` family is built from timm's own classes at 0.1 to 0.3 M
+Transformers folded back), from shallow to deep. The `small/` family is built from timm's own classes at 0.08 to 0.3 M
 parameters: cheap on one CPU thread, without released weights. A model with released weights is one more line of
 `BACKBONES`, e.g. `timm/vgg16.tv_in1k`, whose constructor returns a `Backbone` with that model's own mean and std.
 """

@@ -29,6 +29,7 @@ import ray
 from ray import tune
 from ray.tune.search import Searcher
 
+from orchestrator import reaper
 from orchestrator.plan import Node, Plan
 from orchestrator.ready import ReadyQueue
 from orchestrator.sections import Runtime
@@ -80,22 +81,22 @@ def run(
     """Runs what is to do in `plan` and returns when all is done, failed or out of reach, or after `stop`."""
     queue = ReadyQueue(plan)
     outcome = Outcome(queue)
-    listener.started(start_ray(), queue)
-    try:
-        slots = max(1, int(ray.cluster_resources().get("CPU", 1) // runtime.cpus))
-        os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(slots + 2)
-        given = {
-            "store": str(store.root.resolve()),
-            "checkpoint_seconds": runtime.checkpoint_seconds,
-            "stop": str(stop.file.resolve()),
-            "provenance": dict(provenance),
-        }
-        searcher = ReadyTrials(queue, store, given, outcome, stop, listener, most=slots + 2)
-        with tempfile.TemporaryDirectory(prefix="sweep-tune-") as scratch:
+    given = {
+        "store": str(store.root.resolve()),
+        "checkpoint_seconds": runtime.checkpoint_seconds,
+        "stop": str(stop.file.resolve()),
+        "provenance": dict(provenance),
+    }
+    with reaper.guard(), tempfile.TemporaryDirectory(prefix="sweep-tune-") as scratch:
+        try:
+            listener.started(start_ray(), queue)
+            slots = max(1, int(ray.cluster_resources().get("CPU", 1) // runtime.cpus))
+            os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(slots + 2)
+            searcher = ReadyTrials(queue, store, given, outcome, stop, listener, most=slots + 2)
             _tuner(searcher, runtime, scratch).fit()
-    finally:
-        ray.shutdown()
-        stop.file.unlink(missing_ok=True)
+        finally:
+            ray.shutdown()
+            stop.file.unlink(missing_ok=True)
     outcome.interrupted = stop.requested
     return outcome
 

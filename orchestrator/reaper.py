@@ -1,0 +1,75 @@
+"""Ends what a killed driver leaves behind: some of Ray's processes outlive it by minutes.
+
+`guard` starts this file as a process of its own. It keeps a list of the driver's descendants, and reads from a pipe that
+the kernel closes when the driver dies, however it dies; then it ends those that are left. (A mark in the environment
+would be simpler, but Ray's processes overwrite theirs when they rename themselves.)
+Standard library only; does nothing where there is no /proc.
+"""
+
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+LOOK_SECONDS = 0.5
+GRACE_SECONDS = 3.0
+"""Time for Ray to end by itself once its driver is gone."""
+
+Process = tuple[int, str]
+"""A process's id and the time it was started: ids are used again."""
+
+
+@contextmanager
+def guard() -> Iterator[None]:
+    """Within it, everything that this process starts, and what that starts, is ended when this process dies."""
+    command = [sys.executable, "-S", "-E", __file__, str(os.getpid())]
+    watcher = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
+    try:
+        yield
+    finally:
+        watcher.kill()
+        watcher.communicate()
+
+
+def alive() -> dict[Process, int]:
+    """Every process of this machine and the id of its parent."""
+    found = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):  # it has just ended
+            fields = stat.read_text().rpartition(")")[2].split()  # behind the name, which may hold spaces
+            found[int(stat.parent.name), fields[19]] = int(fields[1])
+    return found
+
+
+def descendants(ancestor: int, known: set[Process]) -> set[Process]:
+    """Living processes below `ancestor`, and those in `known` that still live although their parent does not."""
+    processes = alive()
+    found = known & processes.keys()
+    while True:
+        above = {ancestor, *(number for number, _ in found)}
+        more = {process for process, parent in processes.items() if parent in above} - found
+        if not more:
+            return {process for process in found if process[0] != os.getpid()}
+        found |= more
+
+
+def main(driver: int) -> None:
+    """Watches until the driver's end, then ends what it has left."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    known: set[Process] = set()
+    while not select.select([sys.stdin], [], [], LOOK_SECONDS)[0]:
+        known = descendants(driver, known)
+    time.sleep(GRACE_SECONDS)
+    for process, _ in known & alive().keys():
+        with suppress(ProcessLookupError):
+            os.kill(process, signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))

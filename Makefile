@@ -1,5 +1,6 @@
 # Everything runs in .venv, which every target sets up when the lock has changed. See README.md.
 GRID ?= grids/demo.yaml
+TRACKING ?= results/mlflow.db
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
@@ -27,7 +28,7 @@ aggregate: $(STAMP) ## rebuild results/<grid>/ of GRID from the store
 	@$(BIN)/python -m orchestrator.aggregate --grid $(GRID)
 
 mlflow: $(STAMP) ## MLflow's pages on http://127.0.0.1:5000
-	$(BIN)/mlflow server --host 127.0.0.1 --port 5000 --workers 1 --backend-store-uri sqlite:///results/mlflow.db
+	$(BIN)/mlflow server --host 127.0.0.1 --port 5000 --workers 1 --backend-store-uri sqlite:///$(TRACKING)
 
 test: $(STAMP) ## all tests
 	$(BIN)/python -m pytest -q

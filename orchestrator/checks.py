@@ -41,7 +41,8 @@ def _warmup(numbers: list[Mapping[str, float]]) -> Check | None:
 def _metrics(numbers: list[Mapping[str, float]]) -> Check | None:
     if not numbers:
         return None
-    fitted = statistics.fmean(n["validation_srcc"] for n in numbers)
+    # Of the last iteration: the kept weights are the best on the same data, uniform ones among them.
+    fitted = statistics.fmean(n["validation_srcc_last"] for n in numbers)
     uniform = statistics.fmean(n["validation_srcc_uniform"] for n in numbers)
     detail = f"{fitted:.3f} against {uniform:.3f}, mean of {len(numbers)} metrics"
     return Check("fitted metrics beat uniform weights (mean validation SRCC)", fitted > uniform, detail)
@@ -52,5 +53,9 @@ def _iqa_models(numbers: list[Mapping[str, float]]) -> Check | None:
         return None
     better = [n["validation_mse"] < n["validation_mse_constant"] for n in numbers]
     worst = max(n["validation_mse"] / n["validation_mse_constant"] for n in numbers)
-    detail = f"{sum(better)} of {len(better)} models, the worst at {worst:.2f} of the constant's error"
+    last = sum(n["validation_mse_last"] < n["validation_mse_constant"] for n in numbers)
+    detail = (
+        f"{sum(better)} of {len(better)} models, the worst at {worst:.2f} of the constant's error; "
+        f"{last} at their last step, which nothing selected"
+    )
     return Check("every IQA model beats a constant (validation error)", all(better), detail)

@@ -18,6 +18,10 @@ from orchestrator import matrix, spec, yaml_lines
 from orchestrator.grid_errors import Fault, dotted, echoes, explain, found, shown
 from orchestrator.sections import DiscriminatorAxis, Grid, discriminator_levels
 
+RESULTS = Path("results")
+LAST_SWEEP = RESULTS / "last_sweep"
+"""Holds the path of the grid that was swept last."""
+
 
 class GridError(ValueError):
     """A grid that cannot be used. `str()` holds one line for each fault."""

@@ -41,6 +41,10 @@ class Label:
     """pixel, warm-up, bicubic: never ranked nor correlated."""
 
 
+FACTORS = ("loss", "discriminator", "backbone", "initialization", "start", "task", "seed", "data_set", "judge")
+"""The fields of a label that say which levels it stands for."""
+
+
 @dataclass(frozen=True)
 class Study:
     """All labels of a grid and what its tables are laid out by."""
@@ -114,7 +118,10 @@ class Builder:
     def __init__(self, grid: Grid) -> None:
         self.grid = grid
         self.photographs = {name: spec.photograph(name) for name in spec.PHOTOGRAPHS}
-        self.train_sets = {task: self._ladder(task, "train", grid.photographs.train) for task in ("fr", "nr")}
+        self.train_sets = {
+            task: self._ladder(task, "train", grid.photographs.train, crops=grid.iqa_sets.of(task).crops)
+            for task in ("fr", "nr")
+        }
         self.validation_sets = {
             task: self._ladder(task, "validation", grid.photographs.validation) for task in ("fr", "nr")
         }
@@ -306,7 +313,12 @@ class Builder:
         return spec.SrPhotographs(name=name, photographs=self._named(names), crop=self.grid.super_resolution.crop)
 
     def _ladder(
-        self, task: str, name: str, names: tuple[str, ...], distortions: tuple[spec.Distortion, ...] | None = None
+        self,
+        task: str,
+        name: str,
+        names: tuple[str, ...],
+        distortions: tuple[spec.Distortion, ...] | None = None,
+        crops: int = 0,
     ) -> spec.SeverityLadder:
         settings = self.grid.iqa_sets.of(task)
         return spec.SeverityLadder(
@@ -315,6 +327,6 @@ class Builder:
             distortions=distortions or settings.distortions,
             levels=settings.levels,
             crop=settings.crop,
-            crops=settings.crops if name == "train" else settings.evaluation_crops,
+            crops=crops or settings.evaluation_crops,
             seed=settings.seed,
         )

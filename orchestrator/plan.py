@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from orchestrator.identity import key
-from orchestrator.matrix import Label
+from orchestrator.matrix import FACTORS, Label
 from orchestrator.spec import KINDS, Trial, parents
 
 Address = tuple[str, str]  # (kind, key)
@@ -39,8 +39,9 @@ class Plan:
     """All trials of a study by key, parents before children."""
 
     nodes: dict[str, Node]
-    stored: Counter[str]
-    """Finished trials of each kind in the store, of this study or not."""
+    unused: Counter[str]
+    """Finished trials of each kind in the store that are not of this plan: another grid's, or this one's before it was
+    edited."""
 
     def to_do(self) -> list[Node]:
         """Trials that a sweep would run."""
@@ -77,7 +78,8 @@ def build(specs: Iterable[Trial], index: Mapping[Address, str], seconds: Callabl
         if node.status in TO_DO:
             after = max((nodes[child].remaining for child in node.children), default=0.0)
             node.remaining = seconds(node.spec) + after
-    return Plan(nodes, Counter(kind for (kind, _), status in index.items() if status != "failed"))
+    others = (kind for (kind, name), status in index.items() if status != "failed" and name not in nodes)
+    return Plan(nodes, Counter(others))
 
 
 def _add(spec: Trial, nodes: dict[str, Node]) -> str:
@@ -98,24 +100,29 @@ def _judge(node: Node, nodes: dict[str, Node], index: Mapping[Address, str]) -> 
         node.status = found
 
 
-FACTORS = ("loss", "discriminator", "backbone", "initialization", "task", "seed", "data_set", "judge")
-
-
 def explain(plan: Plan, labels: Iterable[Label]) -> None:
     """Says for each trial to do why it is new: which of its levels no finished trial has."""
     labels = list(labels)
     finished = _finished_levels(plan, labels)
+    # Not by baselines: the warm-up and bicubic stay finished when the settings of all others are edited.
+    known = {label.role for label in labels if not label.baseline and _is_finished(plan, label)}
     for label in labels:
         node = plan.nodes[key(label.spec)]
         if node.status != "to do" or node.why:
             continue
         new = [f"{factor} {value}" for role, factor, value in _levels(label) if (role, factor, value) not in finished]
-        known = any(level[0] == label.role for level in finished)
-        node.why = _new_settings(plan, node) if not known else f"new {', '.join(new)}" if new else "new combination"
+        node.why = _new_settings(plan, node)
+        if label.role in known:
+            others = f", or {node.why}" if plan.unused.get(node.kind) else ""
+            node.why = (f"new {', '.join(new)}" if new else "new combination") + others
     for node in reversed(list(plan.nodes.values())):  # what has no label of its own is there for its children
         if node.status == "to do" and not node.why:
             below = [plan.nodes[child].why for child in node.children if plan.nodes[child].why]
             node.why = f"for a child: {below[0]}" if below else _new_settings(plan, node)
+
+
+def _is_finished(plan: Plan, label: Label) -> bool:
+    return plan.nodes[key(label.spec)].status in ("done", "diverged")
 
 
 def _finished_levels(plan: Plan, labels: list[Label]) -> set[tuple[str, str, str]]:
@@ -123,8 +130,8 @@ def _finished_levels(plan: Plan, labels: list[Label]) -> set[tuple[str, str, str
     seeds share is no evidence that a new seed was there before."""
     agreed: dict[str, set[tuple[str, str, str]]] = {}
     for label in labels:
-        name = key(label.spec)
-        if plan.nodes[name].status in ("done", "diverged"):
+        if _is_finished(plan, label):
+            name = key(label.spec)
             agreed[name] = agreed.get(name, set(_levels(label))).intersection(_levels(label))
     return set().union(*agreed.values())
 
@@ -135,9 +142,8 @@ def _levels(label: Label) -> list[tuple[str, str, str]]:
 
 
 def _new_settings(plan: Plan, node: Node) -> str:
-    others = plan.stored.get(node.kind, 0)
-    if others:
-        return f"none of the {others} {node.kind} trials in the store has these settings and inputs"
+    if others := plan.unused.get(node.kind):
+        return f"edited settings ({others} finished {node.kind} trials of the store are none of this plan's)"
     return f"the store has no {node.kind} trial yet"
 
 

@@ -1,8 +1,8 @@
 """Ends what a killed driver leaves behind: some of Ray's processes outlive it by minutes.
 
-`guard` starts this file as a process of its own. It keeps a list of the driver's descendants, and reads from a pipe that
-the kernel closes when the driver dies, however it dies; then it ends those that are left. (A mark in the environment
-would be simpler, but Ray's processes overwrite theirs when they rename themselves.)
+`guard` starts this file as a process of its own. It keeps a list of the driver's descendants, and reads from a pipe
+that the kernel closes when the driver dies, however it dies; then it ends those that are left. (A mark in the
+environment would be simpler, but Ray's processes overwrite theirs when they rename themselves.)
 Standard library only; does nothing where there is no /proc.
 """
 

@@ -5,13 +5,9 @@ actors are reused, so that imports, loaded judges and CUDA contexts are paid for
 scratch: the store says what is done, and running again plans again.
 """
 
-import json
 import logging
 import os
-import socket
 import tempfile
-import time
-import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,11 +28,9 @@ from ray.tune.search import Searcher
 from orchestrator import reaper
 from orchestrator.plan import Node, Plan
 from orchestrator.ready import ReadyQueue
+from orchestrator.runner import run_trial
 from orchestrator.sections import Runtime
-from orchestrator.spec import decode, parents
-from orchestrator.store import FINISHED, Store, attempts, identity_record, note_attempt, note_progress
-
-WAIT_FOR_CLAIM_SECONDS = 60.0  # a killed driver's workers live on for a moment and hold their trials
+from orchestrator.store import Store, attempts, identity_record
 
 
 @dataclass
@@ -101,10 +95,12 @@ def run(
     return outcome
 
 
-# One thread for each core that a trial reserves. glibc is told to keep the pages that it has: small networks allocate
-# and free the same megabytes at every step, and page faults cost 15% of a training step on a CPU.
+# `reference` computes with one thread, and deterministic cuBLAS wants its workspace fixed. glibc is told to keep the
+# pages that it has: small networks allocate and free the same megabytes at every step, and page faults cost 15% of a
+# training step on a CPU.
 WORKER_ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
+    "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
     "MALLOC_TRIM_THRESHOLD_": str(1 << 30),
     "MALLOC_MMAP_THRESHOLD_": str(1 << 30),
     "MALLOC_TOP_PAD_": str(64 << 20),
@@ -162,7 +158,7 @@ class ReadyTrials(Searcher):
         listener: Listener,
         most: int,
     ) -> None:
-        super().__init__(metric="seconds", mode="min")
+        super().__init__(metric="done", mode="max")
         self.queue, self.store, self.given, self.outcome = queue, store, given, outcome
         self.stop, self.listener, self.most = stop, listener, most
         self.trials: dict[str, Node] = {}
@@ -212,6 +208,7 @@ class ReadyTrials(Searcher):
 
     def _note_failure(self, node: Node) -> None:
         tries = attempts(self.store.folder(node.kind, node.key))
+        # A history that ends with `started` is that of a process which could not say anything any more.
         text = str(tries[-1].get("traceback", "")) if tries else ""
         text = text or "its process died without a traceback (killed, or out of memory)"
         self.outcome.tracebacks[node.key] = text
@@ -233,50 +230,13 @@ class TrialActor(tune.Trainable):
 
     def step(self) -> dict[str, Any]:
         """The whole trial; Tune sees one result."""
-        return {"trial_status": run_trial(self.config), "seconds": time.time(), "done": True}
+        return {
+            "trial_status": run_trial({**self.config, "device": "cuda" if ray.get_gpu_ids() else "cpu"}),
+            "done": True,
+        }
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Trials keep their own checkpoints in the store."""
 
     def load_checkpoint(self, checkpoint: Any) -> None:
         """Trials resume from their own checkpoints in the store."""
-
-
-def run_trial(config: Mapping[str, Any]) -> str:
-    """Runs one prepared trial in this process: done, diverged or interrupted. Exceptions are noted in the trial's
-    history and raised again, so that Tune retries."""
-    store, kind, key = Store(config["store"]), config["kind"], config["key"]
-    with store.claim(kind, key, patience=WAIT_FOR_CLAIM_SECONDS) as folder:
-        if (status := store.status(kind, key)) in FINISHED:
-            return str(status)  # another driver was faster
-        from workers import trial
-        from workers.context import Interrupted
-
-        note_progress(folder, 0, 0)
-        started = {"host": socket.gethostname(), "process": os.getpid()}
-        try:
-            record = trial.run(*_spec_and_context(config, store, folder))
-        except Interrupted as stop:
-            note_attempt(folder, outcome="interrupted", note=str(stop), **started)
-            return "interrupted"
-        except Exception:
-            note_attempt(folder, outcome="error", traceback=traceback.format_exc(), **started)
-            raise
-        note_attempt(folder, outcome=record["status"], **started)
-        store.finish(kind, key, {**config["identity"], **record, "provenance": config["provenance"]})
-        return str(record["status"])
-
-
-def _spec_and_context(config: Mapping[str, Any], store: Store, folder: Path) -> tuple[Any, Any]:
-    from workers.context import Context
-
-    spec = decode(json.loads((folder / "spec.json").read_text()))
-    return spec, Context(
-        inputs={role: store.folder(parent.kind, parent.key) for role, parent in parents(spec)},
-        out=folder,
-        key=config["key"],
-        device="cuda" if ray.get_gpu_ids() else "cpu",
-        checkpoint_seconds=config["checkpoint_seconds"],
-        report=lambda step, steps, values: note_progress(folder, step, steps),
-        should_stop=Path(config["stop"]).exists,
-    )

@@ -162,27 +162,21 @@ class IqaSets(Section):
         return self.fr if task == "fr" else self.nr
 
 
-class Warmup(Section):
+class Optimization(Section):
+    """Training of a generator."""
+
+    steps: Positive
+    batch: Positive
+    patch: Positive
+    learning_rate: Annotated[float, Field(gt=0)]
+    decay: bool
+    ema: Annotated[float, Field(ge=0, lt=1)]
+
+
+class Warmup(Optimization):
     """Pixel-loss training that every other generator starts from: one for all seeds."""
 
-    steps: Positive
-    batch: Positive
-    patch: Positive
-    learning_rate: Annotated[float, Field(gt=0)]
-    decay: bool
-    ema: Annotated[float, Field(ge=0, lt=1)]
     seed: Seed
-
-
-class Optimization(Section):
-    """Training with a loss, from the warm-up."""
-
-    steps: Positive
-    batch: Positive
-    patch: Positive
-    learning_rate: Annotated[float, Field(gt=0)]
-    decay: bool
-    ema: Annotated[float, Field(ge=0, lt=1)]
 
 
 class Weights(Section):
@@ -250,9 +244,9 @@ class Runtime(Section):
     max_failures: Annotated[int, Field(ge=0)] = 3
     checkpoint_seconds: Annotated[float, Field(gt=0)] = 300.0
     cpus: Positive = 1
-    """CPU cores that a trial reserves."""
+    """CPU cores that a trial reserves; under `reference` it computes on one."""
     gpus: Annotated[float, Field(ge=0)] = 0.0
-    """GPUs that a training trial reserves; a fraction shares one."""
+    """GPUs that a trial reserves; a fraction shares one."""
 
 
 class Grid(Section):

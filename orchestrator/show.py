@@ -16,6 +16,7 @@ from orchestrator.spec import KINDS
 from orchestrator.store import Store, progress
 
 MOST_REASONS = 12
+MOST_BLOCKED = 10
 
 
 def console() -> Console:
@@ -119,8 +120,10 @@ def outcome(out: Console, planned: Plan, queue: ReadyQueue, tracebacks: dict[str
             kinds = Counter(planned.nodes[child].kind for child in blocked)
             listed = ", ".join(f"{kinds[kind]} {kind}" for kind in KINDS if kinds[kind])
             out.print(f"    blocks {len(blocked)} trials: {listed}")
-            for child in blocked[:5]:
+            for child in blocked[:MOST_BLOCKED]:
                 out.print(f"      {planned.nodes[child].kind} {child}: {names[child]}", markup=False)
+            if len(blocked) > MOST_BLOCKED:
+                out.print(f"      and {len(blocked) - MOST_BLOCKED} more, all in tables/missing.md")
     for name, node in planned.nodes.items():
         if queue.state[name] == "diverged":
             out.print(f"[yellow]diverged[/] (an outcome, not a failure): {node.kind} {name}: {names[name]}")

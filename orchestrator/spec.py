@@ -56,6 +56,7 @@ class Trial(Model):
 
     KIND: ClassVar[str]
     VERSION: ClassVar[int]
+    numerics: Numerics
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,7 +18,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +65,8 @@ class Store:
         folder.mkdir(parents=True, exist_ok=True)
         if not (folder / "spec.json").exists():
             write_atomic(folder / "spec.json", spec_json(spec))
-        (folder / "FAILED").unlink(missing_ok=True)
+        for stale in ("FAILED", "progress.json"):
+            (folder / stale).unlink(missing_ok=True)
         return folder
 
     def check_writable(self) -> None:
@@ -91,18 +92,17 @@ class Store:
         write_atomic(self.folder(kind, key) / "FAILED", reason + "\n")
 
     @contextlib.contextmanager
-    def claim(self, kind: str, key: str, patience: float = 0.0) -> Iterator[Path]:
-        """Holds the trial's folder for this process, waiting up to `patience` seconds for another live process to let
-        go of it; after that raises BlockingIOError."""
+    def claim(self, kind: str, key: str, give_up: Callable[[], bool] = lambda: True) -> Iterator[Path]:
+        """Holds the trial's folder for this process. Waits while another live process holds it, until `give_up()`;
+        then raises BlockingIOError."""
         folder = self.folder(kind, key)
-        deadline = time.monotonic() + patience
         with open(folder / "lock", "a") as lock:
             while True:
                 try:
                     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     break
                 except BlockingIOError:
-                    if time.monotonic() > deadline:
+                    if give_up():
                         raise BlockingIOError(f"{folder}: another live process works on this trial") from None
                     time.sleep(0.1)
             yield folder

@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,8 +15,9 @@ from typing import Any
 from rich.console import Console
 
 from orchestrator import checks, cost, matrix, naming, plan, show
-from orchestrator.grid import load
+from orchestrator.grid import LAST_SWEEP, RESULTS, load
 from orchestrator.identity import key
+from orchestrator.matrix import FACTORS
 from orchestrator.ready import ReadyQueue
 from orchestrator.sections import Grid
 from orchestrator.spec import TRAINING_KINDS
@@ -22,7 +25,6 @@ from orchestrator.store import Store, write_atomic
 
 EXIT_DONE, EXIT_INCOMPLETE, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
 PROGRESS_SECONDS = 10.0
-LAST_SWEEP = Path("results/last_sweep")
 
 
 class Sweep:
@@ -35,7 +37,8 @@ class Sweep:
         self.store = Store(self.grid.runtime.storage)
         self.study = matrix.expand(self.grid)
         self.plan, self.names = self.replan()
-        self.results = Path("results") / self.grid.name
+        self.results = RESULTS / self.grid.name
+        self.stamp = self.results / "sweep.json"
 
     def replan(self) -> tuple[plan.Plan, dict[str, str]]:
         """The plan against the store as it is now, and readable names of its trials."""
@@ -48,9 +51,14 @@ class Sweep:
         return planned, naming.names(self.study.labels, (node.spec for node in planned.nodes.values()))
 
     def digest(self) -> str:
-        """Fingerprint of the planned trials and their states: equal digests have equal tables."""
-        states = sorted((name, node.status) for name, node in self.plan.nodes.items())
-        return hashlib.sha256(json.dumps(states).encode()).hexdigest()
+        """Fingerprint of all that the tables follow from: what each label stands for, and how its trial ended."""
+        rows = [
+            [key(label.spec), *(getattr(label, name) for name in FACTORS), label.role, label.family, label.baseline]
+            for label in self.study.labels
+        ]
+        states = [(name, node.status) for name, node in self.plan.nodes.items()]
+        layout = [self.study.losses, self.study.discriminators, self.grid.seeds, self.study.label_kind]
+        return hashlib.sha256(json.dumps([rows, states, layout]).encode()).hexdigest()
 
     def identity(self) -> str:
         """Fingerprint of the planned trials alone: it names the sweep's parent run."""
@@ -65,30 +73,28 @@ def run(file: Path, out: Console) -> int:
     sweep.results.mkdir(parents=True, exist_ok=True)
     write_atomic(LAST_SWEEP, f"{file}\n")
     show.plan(out, sweep.grid.name, sweep.study.cells, sweep.plan, sweep.names, why=False)
-    stamp = sweep.results / "sweep.json"
-    if not sweep.plan.to_do() and _stamped(stamp, sweep.digest()):
+    if not sweep.plan.to_do() and _is_up_to_date(sweep):
         out.print(f"nothing to do: every trial is finished and {sweep.results}/report.html is up to date")
         return EXIT_DONE
-    code = _run_trials(sweep, out) if sweep.plan.to_do() else _mirror_only(sweep, out)
+    mirror = _mirror(sweep)
+    code = _run_trials(sweep, mirror, out) if sweep.plan.to_do() else _mirror_only(mirror)
+    if mirror.faults:
+        out.print(f"[yellow]MLflow was not filled[/] ({mirror.faults[0]}); nothing is lost, the next sweep fills it")
     sweep.plan, _ = sweep.replan()
     if code == EXIT_INTERRUPTED:
         return code
     _check(sweep, out)
     _aggregate(sweep, out)
-    if code == EXIT_DONE:
-        write_atomic(stamp, json.dumps({"digest": sweep.digest()}) + "\n")
+    if code == EXIT_DONE and not mirror.faults:
+        write_atomic(sweep.stamp, json.dumps({"digest": sweep.digest()}) + "\n")
     return code
 
 
-def _run_trials(sweep: Sweep, out: Console) -> int:
+def _run_trials(sweep: Sweep, mirror: Any, out: Console) -> int:
     from orchestrator import schedule  # imports ray, which a finished sweep does not need
 
-    mirror = _mirror(sweep)
-    for node in sweep.plan.nodes.values():
-        if node.status in ("done", "diverged"):
-            mirror.add(node)
-    stop = schedule.Stop(sweep.store.root / "stop" / f"{sweep.identity()}")
-    stop.file.unlink(missing_ok=True)
+    stop = schedule.Stop(sweep.store.root / "stop" / f"{socket.gethostname()}-{os.getpid()}")
+    stop.file.unlink(missing_ok=True)  # of a killed driver that had this number
     with ExitStack() as while_running:
 
         def started(address: str, queue: ReadyQueue) -> None:
@@ -102,10 +108,8 @@ def _run_trials(sweep: Sweep, out: Console) -> int:
         while_running.enter_context(_signals(stop))
         listener = schedule.Listener(started, ended)
         outcome = schedule.run(sweep.plan, sweep.store, sweep.grid.runtime, stop, _provenance(), listener)
-    states = set(outcome.queue.state.values())
-    incomplete = bool(states & {"failed", "blocked"})
+    incomplete = bool(set(outcome.queue.state.values()) - {"done", "diverged", "not applicable"})
     mirror.close("KILLED" if outcome.interrupted else "FAILED" if incomplete else "FINISHED")
-    _tell_faults(mirror, out)
     if outcome.fault:
         raise outcome.fault
     show.outcome(out, sweep.plan, outcome.queue, outcome.tracebacks, sweep.names)
@@ -115,33 +119,28 @@ def _run_trials(sweep: Sweep, out: Console) -> int:
     return EXIT_INCOMPLETE if incomplete else EXIT_DONE
 
 
-def _mirror_only(sweep: Sweep, out: Console) -> int:
-    """All trials are finished, but a kill may have cut the mirror or the tables short."""
-    mirror = _mirror(sweep)
-    for node in sweep.plan.nodes.values():
-        if node.status in ("done", "diverged"):
-            mirror.add(node)
+def _mirror_only(mirror: Any) -> int:
+    """All trials are finished, but a kill may have cut the mirror or the tables short, or the grid's words changed."""
     mirror.close("FINISHED")
-    _tell_faults(mirror, out)
     return EXIT_DONE
 
 
 def _mirror(sweep: Sweep) -> Any:
+    """A mirror that has been given all that is finished already: it writes only what MLflow lacks."""
     from orchestrator.tracking import Mirror
 
     tags = {"sweep": sweep.identity(), "grid": str(sweep.file), "labels": sweep.study.label_kind}
-    return Mirror(sweep.grid.runtime.tracking, sweep.grid.name, sweep.store, sweep.names, tags)
-
-
-def _tell_faults(mirror: Any, out: Console) -> None:
-    if mirror.faults:
-        out.print(f"[yellow]MLflow was not filled[/] ({mirror.faults[0]}); nothing is lost, the next sweep fills it")
+    mirror = Mirror(sweep.grid.runtime.tracking, sweep.grid.name, sweep.store, sweep.names, tags)
+    for node in sweep.plan.nodes.values():
+        if node.status in ("done", "diverged"):
+            mirror.add(node)
+    return mirror
 
 
 def _announce(sweep: Sweep, address: str, out: Console) -> None:
     tracking = sweep.grid.runtime.tracking
     out.print(f"Ray dashboard: {address}")
-    out.print("MLflow: make mlflow" + ("" if "://" in tracking else f"  (reads {tracking})"))
+    out.print(f"MLflow: {tracking}" if "://" in tracking else f"MLflow: make mlflow TRACKING={tracking}")
 
 
 def _check(sweep: Sweep, out: Console) -> None:
@@ -155,9 +154,13 @@ def _aggregate(sweep: Sweep, out: Console) -> None:
     aggregate(sweep.file, sweep.results, out)
 
 
-def _stamped(stamp: Path, digest: str) -> bool:
+def _is_up_to_date(sweep: Sweep) -> bool:
+    """Whether tables, report and mirror were made from just what is in the store now."""
+    made = [sweep.results / "report.html", sweep.results / "tables"]
+    if "://" not in sweep.grid.runtime.tracking:
+        made.append(Path(sweep.grid.runtime.tracking))
     try:
-        return (stamp.parent / "report.html").exists() and json.loads(stamp.read_text())["digest"] == digest
+        return all(path.exists() for path in made) and json.loads(sweep.stamp.read_text())["digest"] == sweep.digest()
     except (OSError, ValueError, KeyError):
         return False
 

@@ -3,7 +3,8 @@
 The backbone is frozen, so l and s of a pair never change: one pass over the data yields two tables, and fitting alpha
 and beta is a small constrained problem on them (workers/losses/dists.py).
 
-numbers: validation_srcc (of the fitted weights), validation_srcc_uniform (all channels equal)
+numbers: validation_srcc (of the kept weights), validation_srcc_last (of the last iteration), validation_srcc_uniform
+(all channels equal)
 """
 
 import torch
@@ -36,6 +37,7 @@ def run(spec: FrIqa, context: Context) -> Result:
     return Result(
         numbers={
             "validation_srcc": fitted.validation_srcc,
+            "validation_srcc_last": fitted.curve[-1][1],
             "validation_srcc_uniform": fitted.validation_srcc_uniform,
         }
     )

@@ -4,7 +4,8 @@ discriminator that one super-resolution trial trained.
 The step with the lowest validation error is kept; step 0 is the best constant, the mean quality of the training set.
 A loss that is not finite ends the run as diverged.
 
-numbers: validation_mse, validation_mse_constant (of that constant), validation_srcc, best_step
+numbers: validation_mse (of the kept step), validation_mse_last (of the last), validation_mse_constant (of that
+constant), validation_srcc, best_step
 """
 
 from typing import Any
@@ -76,7 +77,7 @@ class Best:
 
     def numbers(self) -> dict[str, float]:
         """Figures of the best step. A constant prediction has no SRCC: it is left out then."""
-        found = {"validation_mse": self.mse, "best_step": float(self.step)}
+        found = {"validation_mse": self.mse, "validation_mse_last": self.last, "best_step": float(self.step)}
         if self.scores.std() > 0:
             found["validation_srcc"] = float(spearmanr(self.scores, self.quality).statistic)
         return found

@@ -19,7 +19,7 @@ PACKAGES = ("torch", "torchvision", "timm", "pyiqa", "numpy", "scipy")
 def run(spec: specs.Trial, context: Context) -> dict[str, Any]:
     """Runs `spec` and returns its record: status, numbers, seconds, peak bytes, device, versions. Results lie in
     `context.out`. Raises Interrupted when the context asks to stop."""
-    training.settle(getattr(spec, "numerics", "reference"))
+    training.settle(spec.numerics)
     _reset_peak(context.device)
     started = time.perf_counter()
     result = recipe(spec, context)

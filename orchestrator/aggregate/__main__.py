@@ -10,11 +10,7 @@ from rich.console import Console
 from rich.table import Table as Grid
 
 from orchestrator.aggregate import figures, report, scores, tables, writing
-from orchestrator.grid import GridError
-
-RESULTS = Path("results")
-LAST_SWEEP = "last_sweep"
-"""File in `RESULTS` that holds the path of the grid that was swept last."""
+from orchestrator.grid import LAST_SWEEP, RESULTS, GridError
 
 
 @dataclass(frozen=True)
@@ -86,18 +82,18 @@ def main(
 ) -> None:
     """Rebuild tables, figures and report.html from the store."""
     try:
-        aggregate(grid or last_sweep(RESULTS), out)
+        aggregate(grid or last_sweep(LAST_SWEEP), out)
     except (GridError, LookupError) as error:
         typer.echo(error.args[0], err=True)
         raise typer.Exit(2) from None
 
 
-def last_sweep(results: Path) -> Path:
-    """The grid that was swept last. Raises LookupError where nothing was."""
+def last_sweep(file: Path) -> Path:
+    """The grid that was swept last, which `file` names. Raises LookupError where nothing was."""
     try:
-        return Path((results / LAST_SWEEP).read_text(encoding="utf-8").strip())
+        return Path(file.read_text(encoding="utf-8").strip())
     except FileNotFoundError:
-        message = f"{results / LAST_SWEEP}: not there, so no sweep ran here; name a grid, e.g. --grid grids/demo.yaml"
+        message = f"{file}: not there, so no sweep ran here; name a grid, e.g. --grid grids/demo.yaml"
         raise LookupError(message) from None
 
 

@@ -151,7 +151,8 @@ def test_a_failure_blocks_its_dependents_and_nothing_else(undisturbed: Folder, t
         trial = folder.store.folder("super_resolution", key(label.spec))
         assert f"failed: super_resolution {trial.name}" in output
         assert "not readable as safetensors" in (trial / "FAILED").read_text()
-        assert len(attempts(trial)) == 2  # once and max_failures more
+        outcomes = [attempt["outcome"] for attempt in attempts(trial)]
+        assert outcomes == ["started", "error"] * 2  # once and max_failures more
     assert "blocks" in output
     assert folder.store.status("super_resolution", key(next(x for x in labels if x.loss == "pixel").spec)) == "done"
     missing = (tmp_path / "results/micro/tables/missing.csv").read_text()

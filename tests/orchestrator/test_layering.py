@@ -28,7 +28,8 @@ ORCHESTRATOR = {
     "checks": "",
     "show": "checks plan ready spec store",
     "reaper": "",
-    "schedule": "plan ready reaper sections spec store workers",
+    "runner": "spec store workers",
+    "schedule": "plan ready reaper runner sections store",
     "tracking": "identity plan spec store",
     "sweep": "aggregate checks cost grid identity matrix naming plan ready schedule sections show spec store tracking",
     "__main__": "grid plan show sweep",
@@ -94,8 +95,8 @@ def test_heavy_packages_have_one_door(package: str) -> None:
     assert users == HEAVY[package]
 
 
-def test_schedule_imports_workers_only_inside_functions() -> None:
-    tree = TREES["orchestrator"]["orchestrator.schedule"]
+def test_the_driver_imports_workers_only_inside_functions() -> None:
+    tree = TREES["orchestrator"]["orchestrator.runner"]
     functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
     within = {full for function in functions for full in imports(function) if full.startswith("workers")}
     statements = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]

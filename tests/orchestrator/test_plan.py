@@ -46,7 +46,7 @@ def test_everything_is_to_do_in_an_empty_store_and_nothing_in_a_full_one(demo: S
     assert len(empty.to_do()) == len(empty.nodes)
     assert all(node.why for node in empty.to_do())
     assert (full.to_do(), full.longest_path()) == ([], [])
-    assert full.stored.total() == len(full.nodes)
+    assert full.unused.total() == 0
 
 
 def test_divergence_makes_exactly_the_descendants_not_applicable(demo: Study) -> None:
@@ -133,7 +133,16 @@ def test_a_changed_setting_is_told_from_a_new_level(demo: Study, edited: Edit) -
     file = edited("iterations: 300", "iterations: 301", base="demo")
     result = planned(matrix.expand(grid.load(file)), all_done(demo))
     why = {node.why for node in result.to_do() if node.kind == "fr_iqa"}
-    assert why == {"none of the 7 fr_iqa trials in the store has these settings and inputs"}
+    assert why == {"edited settings (7 finished fr_iqa trials of the store are none of this plan's)"}
+    file = edited("training: {steps: 30", "training: {steps: 31", base="demo")
+    result = planned(matrix.expand(grid.load(file)), all_done(demo))
+    why = {node.why for node in result.to_do() if node.kind == "super_resolution"}
+    assert why == {"edited settings (70 finished super_resolution trials of the store are none of this plan's)"}
+    file = edited("nr: {steps: 80", "nr: {steps: 81", base="demo")
+    result = planned(matrix.expand(grid.load(file)), all_done(demo))
+    why = {node.why for node in result.to_do() if node.kind == "iqa_transfer"}
+    edits = "or edited settings (56 finished iqa_transfer trials of the store are none of this plan's)"
+    assert why == {f"new task nr, {edits}"}
 
 
 @pytest.mark.parametrize("draw", DRAWS)

@@ -29,7 +29,10 @@ def test_a_killed_driver_takes_its_descendants_with_it_and_no_one_else() -> None
         grandchild = psutil.Process(int(driver.stdout.readline()))
         family = psutil.Process(driver.pid).children(recursive=True)
         assert grandchild in family
-        time.sleep(3 * reaper.LOOK_SECONDS)  # the watcher looks at this interval: a child of this moment it may miss
+        (watcher,) = (p for p in psutil.Process(driver.pid).children() if reaper.__file__ in p.cmdline())
+        looked = watcher.num_ctx_switches().voluntary
+        while watcher.num_ctx_switches().voluntary < looked + 2:  # until it has looked since the grandchild was born
+            time.sleep(0.01)
         driver.kill()
         assert not psutil.wait_procs(family, timeout=10)[1]
     assert stranger.poll() is None

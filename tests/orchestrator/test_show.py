@@ -116,8 +116,9 @@ def test_outcome_names_what_failed_what_that_blocks_and_what_diverged(micro: Stu
     assert f"failed: pretext {failed.key}: pretext small/convnext" in text(out)
     assert "\n    ValueError: [a] shape\n" in text(out)
     assert f"blocks {len(blocked)} trials: " in text(out)
-    assert text(out).count("\n      ") == 5
-    for child in blocked[:5]:
+    assert text(out).count("\n      ") == show.MOST_BLOCKED + 1
+    assert f"and {len(blocked) - show.MOST_BLOCKED} more" in text(out)
+    for child in blocked[: show.MOST_BLOCKED]:
         assert f"{result.nodes[child].kind} {child}: {names[child]}" in text(out)
     assert "diverged" not in text(out)
 

@@ -136,7 +136,7 @@ def test_claim_excludes_a_second_process_and_dies_with_its_holder(store: Store, 
             pass
         holder.send_signal(signal.SIGKILL)
         holder.wait()
-        with store.claim(*address, patience=5.0) as folder:
+        with store.claim(*address, give_up=lambda: False) as folder:
             assert folder == store.folder(*address)
 
 

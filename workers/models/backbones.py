@@ -6,7 +6,6 @@ parameters: cheap on one CPU thread, without released weights. A model with rele
 `BACKBONES`, e.g. `timm/vgg16.tv_in1k`, whose constructor returns a `Backbone` with that model's own mean and std.
 """
 
-import difflib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -18,6 +17,8 @@ from timm.models.swin_transformer import SwinTransformer
 from timm.models.vgg import VGG
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
+
+from orchestrator import spec
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -149,9 +150,7 @@ def build(model: str, seed: int) -> Backbone:
     Raises ValueError for a name that is not in `BACKBONES`, naming the allowed ones and the nearest.
     """
     if model not in BACKBONES:
-        nearest = difflib.get_close_matches(model, BACKBONES, n=1, cutoff=0.5)
-        hint = f"; did you mean {nearest[0]}?" if nearest else ""
-        raise ValueError(f"model: found {model!r}; allowed: {', '.join(BACKBONES)}{hint}")
+        raise spec.unknown("model", model, BACKBONES)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return BACKBONES[model]()

@@ -54,6 +54,7 @@ def check(grid: Grid) -> Iterator[Fault]:
     yield from _check_names(grid)
     yield from _check_photographs(grid)
     yield from _check_sizes(grid)
+    yield from _check_crops(grid)
     yield from _check_initialization(grid)
     yield from _check_excludes(grid)
 
@@ -167,6 +168,30 @@ def _check_sizes(grid: Grid) -> Iterator[Fault]:
         yield ("super_resolution", "weights"), "found 0 for pixel and fidelity; allowed: at least one above 0"
     if sr.crop % sr.scale:
         yield ("super_resolution", "crop"), f"found {sr.crop}; allowed: a multiple of scale = {sr.scale}"
+
+
+SMALLEST_CROP = 16
+"""The least side that every backbone takes, pixels (workers/models/backbones.py)."""
+
+
+def _check_crops(grid: Grid) -> Iterator[Fault]:
+    """Crops fit into the photographs that they are cut from, and backbones can take them."""
+    split, sr = grid.photographs, grid.super_resolution
+    crops: list[tuple[yaml_lines.Path, int, int, tuple[str, ...]]] = [
+        (("pretext", "crop"), grid.pretext.crop, 1, split.train),
+        (("super_resolution", "crop"), sr.crop, 1, split.validation + split.test),
+        (("super_resolution", "warmup", "patch"), sr.warmup.patch, sr.scale, split.train),
+        (("super_resolution", "training", "patch"), sr.training.patch, sr.scale, split.train),
+    ]
+    everything = split.train + split.validation + split.test
+    crops += [(("iqa_sets", task, "crop"), iqa_set.crop, 1, everything) for task, iqa_set in grid.iqa_sets]
+    for path, crop, scale, names in crops:
+        known = [name for name in names if name in spec.PHOTOGRAPHS]
+        smallest = min(known, key=lambda name: spec.PHOTOGRAPHS[name].side, default="")
+        most = spec.PHOTOGRAPHS[smallest].side // scale if smallest else crop
+        least = -(-SMALLEST_CROP // scale)
+        if not least <= crop <= most:
+            yield path, f"found {crop}; allowed: {least} (what backbones need) to {most} (the side of {smallest})"
 
 
 def _check_initialization(grid: Grid) -> Iterator[Fault]:

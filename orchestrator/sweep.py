@@ -15,7 +15,7 @@ from typing import Any
 from rich.console import Console
 
 from orchestrator import checks, cost, matrix, naming, plan, show
-from orchestrator.grid import LAST_SWEEP, RESULTS, load
+from orchestrator.grid import LAST_SWEEP, RESULTS, GridError, load
 from orchestrator.identity import key
 from orchestrator.matrix import FACTORS
 from orchestrator.ready import ReadyQueue
@@ -25,6 +25,7 @@ from orchestrator.store import Store, write_atomic
 
 EXIT_DONE, EXIT_INCOMPLETE, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
 PROGRESS_SECONDS = 10.0
+TOKEN_HINT = "  (if it asks for a token: .venv/bin/ray get-auth-token)"
 
 
 class Sweep:
@@ -66,10 +67,14 @@ class Sweep:
 
 
 def run(file: Path, out: Console) -> int:
-    """Runs the sweep of a grid file and returns the exit code. Raises GridError for a wrong grid and OSError for a
-    store that cannot be written."""
+    """Runs the sweep of a grid file and returns the exit code. Raises GridError for a wrong grid or a store that cannot
+    be written, and OSError when the disk fills up later."""
     sweep = Sweep(file)
-    sweep.store.check_writable()
+    try:
+        sweep.store.check_writable()
+    except OSError as error:
+        where = f"{file}: runtime.storage: found {sweep.grid.runtime.storage}"
+        raise GridError(f"{where}, {error.strerror}; allowed: a folder that can be written, with room") from None
     sweep.results.mkdir(parents=True, exist_ok=True)
     write_atomic(LAST_SWEEP, f"{file}\n")
     show.plan(out, sweep.grid.name, sweep.study.cells, sweep.plan, sweep.names, why=False)
@@ -139,7 +144,7 @@ def _mirror(sweep: Sweep) -> Any:
 
 def _announce(sweep: Sweep, address: str, out: Console) -> None:
     tracking = sweep.grid.runtime.tracking
-    out.print(f"Ray dashboard: {address}")
+    out.print(f"Ray dashboard: {address}" + (TOKEN_HINT if address.startswith("http://127") else ""))
     out.print(f"MLflow: {tracking}" if "://" in tracking else f"MLflow: make mlflow TRACKING={tracking}")
 
 

@@ -55,7 +55,8 @@ def _inputs(spec: specs.Trial, given: list[str]) -> dict[str, Path]:
     wanted = dict(specs.parents(spec))
     missing, strange = [role for role in wanted if role not in inputs], [role for role in inputs if role not in wanted]
     if missing or strange:
-        raise ValueError(f"--input: missing {missing}, not of this trial {strange}; its roles are {list(wanted)}")
+        needed = ", ".join(f"{role}=FOLDER of {parent.kind} {parent.key}" for role, parent in wanted.items())
+        raise ValueError(f"--input: missing {missing}, not of this trial {strange}; it takes {needed or 'none'}")
     for role, folder in inputs.items():
         _check_parent(role, folder, wanted[role])
     return inputs

@@ -1,5 +1,6 @@
 """`python -m orchestrator.aggregate`: rebuilds results/<grid>/ (tables, figures, report.html) from the store alone."""
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -38,7 +39,7 @@ def aggregate(grid_path: Path, out: Path | None = None, console: Console | None 
     page = report.write(evidence, built, drawn, out / "report.html")
     done = evidence.cells.loc[evidence.cells["status"] == "done", "key"].nunique()
     summary = Summary(out, page, by_name["asymmetry"], int(done), int(evidence.cells["key"].nunique()))
-    _print(summary, evidence.label_kind, console or Console())
+    _print(summary, evidence.label_kind, console or Console(width=None if sys.stdout.isatty() else 120))
     return summary
 
 

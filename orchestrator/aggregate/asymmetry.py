@@ -31,7 +31,8 @@ METHOD = (
     "above. Noise ceiling: square root of the product of the split-half reliabilities of both rankings, each the mean "
     f"Spearman correlation between halves over {SPLITS} random splits, Spearman-Brown corrected. The two halves share "
     "neither seeds nor reference contents; where there is only one seed, or only one content in a set, both halves "
-    "hold it. The judges are not split."
+    "hold it. The judges are not split. The ceiling is an estimate: with few losses and seeds an observed correlation "
+    "can lie above it."
 )
 
 

@@ -178,8 +178,8 @@ def iqa_transfer(evidence: Evidence) -> list[Table]:
             "iqa_transfer",
             "IQA models by initialization",
             f"{note} gan is averaged over ranked losses and heads "
-            "within each seed first; the pixel baseline is not in it. A seed counts as there when none of its models "
-            "lacks.",
+            "within each seed first; the pixel baseline is not in it. A seed counts only when all of its "
+            "models are there.",
             rows,
         ),
         Table(

@@ -101,6 +101,24 @@ def test_second_sweep_runs_nothing_and_starts_no_ray(undisturbed: Folder) -> Non
     assert undisturbed.results() == before
 
 
+def test_tables_and_mirror_are_made_again_without_ray_when_words_change_or_they_are_gone(
+    undisturbed: Folder, tmp_path: Path
+) -> None:
+    shutil.copytree(undisturbed.path, tmp_path, dirs_exist_ok=True)
+    moved = GRID.read_text().replace("{no-reference: [piqe]}", "{no-reference: [piqe], error: [psnr]}")
+    folder = Folder(tmp_path, moved.replace("beside: [psnr]", "beside: []"))
+    scores = tmp_path / "results/micro/tables/optimization_score.csv"
+    before = scores.read_text()
+    code, output = folder.run()
+    assert (code, "nothing to do" in output, "Ray dashboard" in output) == (0, False, False), output
+    assert scores.read_text() != before
+    (tmp_path / "results/mlflow.db").unlink()
+    code, output = folder.run()
+    assert (code, "nothing to do" in output, "Ray dashboard" in output) == (0, False, False), output
+    assert (tmp_path / "results/mlflow.db").exists()
+    assert "nothing to do" in folder.run()[1]
+
+
 def test_growing_the_grid_runs_exactly_the_new_trials(undisturbed: Folder, tmp_path: Path) -> None:
     shutil.copytree(undisturbed.path, tmp_path, dirs_exist_ok=True)
     grown = GRID.read_text().replace("beside: [psnr]", "beside: [psnr, ssim]").replace("seeds: [0]", "seeds: [0, 1]")

@@ -542,3 +542,22 @@ def test_windows_line_ends_do_not_shift_the_lines(tmp_path: Path) -> None:
     (tmp_path / "unix.yaml").write_bytes(text.encode())
     (tmp_path / "dos.yaml").write_bytes(text.replace("\n", "\r\n").encode())
     assert told(tmp_path / "dos.yaml") == [line.replace("unix", "dos") for line in told(tmp_path / "unix.yaml")]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("crop: 32, learning_rate", "crop: 8, learning_rate", "pretext.crop: found 8; allowed: 16 (what backbones"),
+        ("crop: 32, learning_rate", "crop: 401, learning_rate", "to 400 (the side of coffee)"),
+        ("\n  crop: 64", "\n  crop: 302", "super_resolution.crop: found 302; allowed: 16 (what backbones need) to 300"),
+        ("batch: 2, patch: 16", "batch: 2, patch: 201", "training.patch: found 201; allowed: 8 (what backbones need)"),
+        ("batch: 2, patch: 8", "batch: 2, patch: 7", "warmup.patch: found 7; allowed: 8 (what backbones need) to 200"),
+        (
+            "    crop: 32\n",
+            "    crop: 4000\n",
+            "iqa_sets.fr.crop: found 4000; allowed: 16 (what backbones need) to 300",
+        ),
+    ],
+)
+def test_crops_must_fit_photographs_and_backbones(old: str, new: str, message: str, edited: Edit) -> None:
+    assert message in told(edited(old, new))[0]

@@ -81,7 +81,9 @@ def test_vgg_maps_are_rectified_and_taken_before_each_pool() -> None:
 
 
 def test_unknown_name_says_what_is_allowed_and_what_is_near() -> None:
-    with pytest.raises(ValueError, match=r"model: found 'small/vg'; allowed: small/vgg, .*did you mean small/vgg\?"):
+    with pytest.raises(
+        ValueError, match=r"model: found 'small/vg'; allowed: small/convnext, .*did you mean 'small/vgg'\?"
+    ):
         build("small/vg", seed=0)
 
 

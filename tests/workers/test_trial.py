@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from orchestrator.spec import Trial
+from orchestrator.spec import Numerics, Trial
 from workers import context, trial
 
 FIELDS = ["status", "note", "numbers", "seconds", "peak_bytes", "device", "host", "versions"]
@@ -64,7 +64,7 @@ def test_a_missing_input_says_how_to_give_it(micro: Any, tmp_path: Path) -> None
 def test_a_kind_without_recipe_is_refused(tmp_path: Path) -> None:
     @dataclasses.dataclass(frozen=True)
     class Unheard(Trial):
-        pass
+        numerics: Numerics = "reference"
 
     with pytest.raises(ValueError, match="no recipe for Unheard"):
         trial.run(Unheard(), context.Context({}, tmp_path))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator import grid, matrix, plan, spec
+from orchestrator import builder, grid, matrix, plan, spec
 from orchestrator.identity import key
 from orchestrator.matrix import Label, Study
 
@@ -127,18 +127,18 @@ def test_other_initializations_do_not_depend_on_loss_or_discriminator(demo: Stud
 
 def test_baselines_are_marked_and_never_among_the_ranked_losses(demo: Study) -> None:
     for label in demo.labels:
-        assert label.baseline == (label.loss in (matrix.PIXEL, matrix.WARMUP, matrix.BICUBIC))
-    assert not {matrix.PIXEL, matrix.WARMUP, matrix.BICUBIC} & set(demo.losses)
+        assert label.baseline == (label.loss in (builder.PIXEL, matrix.WARMUP, matrix.BICUBIC))
+    assert not {builder.PIXEL, matrix.WARMUP, matrix.BICUBIC} & set(demo.losses)
     assert all(label.role in ("optimization", "judging") for label in demo.labels if label.baseline)
 
 
 def test_pixel_baseline_runs_under_every_discriminator_without_gan_cells(demo: Study) -> None:
-    pixel = [label for label in of_role(demo, "optimization") if label.loss == matrix.PIXEL]
+    pixel = [label for label in of_role(demo, "optimization") if label.loss == builder.PIXEL]
     assert {(x.discriminator, x.seed) for x in pixel} == {
         (name, seed) for name in demo.discriminators for seed in (0, 1)
     }
     assert all(getattr(label.spec, "loss", "") is None for label in pixel)
-    assert not [label for label in of_role(demo, "iqa_model") if label.loss == matrix.PIXEL]
+    assert not [label for label in of_role(demo, "iqa_model") if label.loss == builder.PIXEL]
 
 
 def test_exclude_removes_exactly_its_cells_and_the_trials_that_no_other_needs(demo: Study, edited: Edit) -> None:

@@ -190,9 +190,6 @@ class ReadyTrials(Searcher):
         self.queue.finish(node.key, status)
         self.listener.ended(node, status)
 
-    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        """A trial reports once, at its end."""
-
     def __getstate__(self) -> dict[str, Any]:
         """Tune pickles its searcher for a restore that never comes: the store is the truth."""
         return {}
@@ -221,9 +218,6 @@ class ReadyTrials(Searcher):
 class TrialActor(tune.Trainable):
     """A process that runs one trial after another."""
 
-    def setup(self, config: dict[str, Any]) -> None:
-        """Nothing to load before the first trial says what it needs."""
-
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """The process goes on with another trial."""
         return True
@@ -236,7 +230,7 @@ class TrialActor(tune.Trainable):
         }
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
-        """Trials keep their own checkpoints in the store."""
+        """Tune asks for one at each trial's end and fails the trial otherwise; trials keep their own, in the store."""
 
     def load_checkpoint(self, checkpoint: Any) -> None:
         """Trials resume from their own checkpoints in the store."""

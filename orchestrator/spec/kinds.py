@@ -4,8 +4,11 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from orchestrator.spec.parts import (
+    Augmentation,
     Backbone,
+    GanLoss,
     Head,
+    IqaData,
     IqaTraining,
     Judge,
     LossWeights,
@@ -15,8 +18,8 @@ from orchestrator.spec.parts import (
     Photograph,
     PretextTraining,
     RandomWeights,
-    SeverityLadder,
-    SrPhotographs,
+    ReleasedWeights,
+    SrData,
     SrTraining,
     SwinIR,
     Task,
@@ -59,11 +62,11 @@ class FrIqa(Trial):
     the fit is deterministic, so seeds that would give equal results share one trial."""
 
     KIND: ClassVar[str] = "fr_iqa"
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
     backbone: Backbone
-    weights: RandomWeights | Pretext | Parent
-    train: SeverityLadder
-    validation: SeverityLadder
+    weights: RandomWeights | ReleasedWeights | Pretext | Parent
+    train: IqaData
+    validation: IqaData
     fit: MetricFit
     numerics: Numerics
 
@@ -74,7 +77,14 @@ class Discriminator(Model):
 
     head: Head
     backbone: Backbone
-    weights: RandomWeights | Pretext | Parent
+    loss: GanLoss
+    backbone_factor: float
+    """Learning rate of the backbone as a fraction of the head's."""
+    r1: float
+    """Weight of the R1 gradient penalty (arXiv 1801.04406); 0: none."""
+    augment: tuple[Augmentation, ...]
+    """Differentiable augmentation of real and restored alike (arXiv 2006.10738)."""
+    weights: RandomWeights | ReleasedWeights | Pretext | Parent
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,15 +92,15 @@ class SuperResolution(Trial):
     """Trains SwinIR. The warm-up is the same kind with `start`, `loss` and `discriminator` None: pixel loss alone."""
 
     KIND: ClassVar[str] = "super_resolution"
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
     generator: SwinIR
     scale: int
-    train: tuple[Photograph, ...]
-    validation: SrPhotographs
+    train: SrData
+    validation: SrData
     training: SrTraining
     weights: LossWeights
-    start: "SuperResolution | Parent | None"
-    """The warm-up whose generator this one starts from."""
+    start: "SuperResolution | ReleasedWeights | Parent | None"
+    """The warm-up whose generator this one starts from; for a warm-up of 0 steps the official file that it imports."""
     loss: FrIqa | Parent | None
     """The metric used as the loss; None for the pixel baseline."""
     reference_loss: FrIqa | Parent | None
@@ -105,10 +115,10 @@ class Restoration(Trial):
     """Writes the restored images of one test set; `super_resolution` None is bicubic interpolation."""
 
     KIND: ClassVar[str] = "restoration"
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
     super_resolution: SuperResolution | Parent | None
     scale: int
-    test: SrPhotographs
+    test: SrData
     numerics: Numerics
 
 
@@ -117,9 +127,9 @@ class Judging(Trial):
     """Per-image scores of one judge on the images of one restoration."""
 
     KIND: ClassVar[str] = "judging"
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
     restoration: Restoration | Parent
-    test: SrPhotographs
+    test: SrData
     judge: Judge
     numerics: Numerics
 
@@ -130,12 +140,12 @@ class IqaTransfer(Trial):
     super-resolution trial (the *gan* initialization)."""
 
     KIND: ClassVar[str] = "iqa_transfer"
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
     task: Task
     backbone: Backbone
-    weights: RandomWeights | Pretext | SuperResolution | Parent
-    train: SeverityLadder
-    validation: SeverityLadder
+    weights: RandomWeights | ReleasedWeights | Pretext | SuperResolution | Parent
+    train: IqaData
+    validation: IqaData
     training: IqaTraining
     numerics: Numerics
     seed: int
@@ -146,9 +156,9 @@ class Benchmark(Trial):
     """Per-image predictions of a fitted metric or an IQA model on one IQA set."""
 
     KIND: ClassVar[str] = "benchmark"
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
     model: FrIqa | IqaTransfer | Parent
-    data: SeverityLadder
+    data: IqaData
     numerics: Numerics
 
 

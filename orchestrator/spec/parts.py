@@ -3,10 +3,19 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-Numerics = Literal["reference"]
+Numerics = Literal["reference", "fast"]
+"""reference: fp32, deterministic, one CPU thread: equal bits. fast: bf16 autocast and TF32 on a GPU."""
 Task = Literal["fr", "nr"]
 Head = Literal["vanilla", "patch"]
-BackboneModel = Literal["small/vgg", "small/resnet", "small/convnext", "small/vit", "small/swin"]
+GanLoss = Literal["vanilla", "hinge", "relativistic"]
+Augmentation = Literal["color", "translation", "cutout"]
+SMALL_MODELS = ("small/vgg", "small/resnet", "small/convnext", "small/vit", "small/swin")
+IqaLayout = Literal[
+    "kadid10k", "tid2013", "live", "csiq", "pipal", "koniq10k", "spaq", "live_challenge", "pyiqa_fr", "pyiqa_nr"
+]
+Part = Literal["all", "train", "validation", "test"]
+UNRESOLVED = "unresolved"
+"""First word of a content that no manifest knows yet: preflight or prefetch has not seen the files."""
 Distortion = Literal[
     "gaussian_blur",
     "lens_blur",
@@ -64,13 +73,59 @@ class SeverityLadder(Model):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ReferenceSplit(Model):
+    """A seeded split by reference content: these fractions of the references train and validate, the rest tests."""
+
+    seed: int
+    train: float
+    validation: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class IqaDataSet(Model):
+    """Part of an IQA data set in its official layout, with its labels of human opinion (docs/study.md)."""
+
+    KIND: ClassVar[str] = "iqa_data_set"
+    name: str
+    layout: IqaLayout
+    content: str
+    """SHA-256 over its labels and image files (`unresolved ...` before preflight has read them)."""
+    part: Part
+    split: ReferenceSplit | None
+    """None: the set's own official split, or none at all when `part` is all."""
+    crop: int
+    """Side of the random square crops that a training takes, pixels; 0: whole images."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class SrPhotographs(Model):
     """High-resolution photographs of a super-resolution set; the low-resolution side is their antialiased bicubic."""
 
+    KIND: ClassVar[str] = "sr_photographs"
     name: str
     photographs: tuple[Photograph, ...]
     crop: int
-    """Side of the central square crop that is evaluated, pixels."""
+    """Side of the central square crop that is evaluated, pixels; 0: whole images, as for training."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SrImages(Model):
+    """Folders of high-resolution images, with their official low-resolution side or its antialiased bicubic."""
+
+    KIND: ClassVar[str] = "sr_images"
+    name: str
+    content: str
+    """SHA-256 over the image files (`unresolved ...` before preflight has read them)."""
+    part: Part
+    """train: without the held-out images; validation: those alone; all: every image."""
+    hold_out: int
+    """How many images are held out; those whose names have the smallest SHA-256."""
+    crop: int
+    """Side of the central square crop that is evaluated, pixels; 0: whole images."""
+
+
+IqaData = SeverityLadder | IqaDataSet
+SrData = SrPhotographs | SrImages
 
 
 # ---------------------------------------------------------------------------------------------- models
@@ -80,7 +135,8 @@ class SrPhotographs(Model):
 class Backbone(Model):
     """A feature network; workers/models/backbones.py builds it."""
 
-    model: BackboneModel
+    model: str
+    """One of SMALL_MODELS, timm/<model>.<tag> or open_clip/<model>."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +147,15 @@ class RandomWeights(Model):
     KIND: ClassVar[str] = "random"
     purpose: Literal["loss", "discriminator", "iqa"]
     seed: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReleasedWeights(Model):
+    """Weights from a file that others released: timm's, open_clip's, an official SwinIR's, or one the grid names."""
+
+    KIND: ClassVar[str] = "released"
+    content: str
+    """SHA-256 of the file (`unresolved <tag>` before prefetch or preflight has seen it)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,6 +244,11 @@ class IqaTraining(Model):
     """Learning rate of the backbone as a fraction of the head's."""
     evaluate_every: int
     """Steps between validations."""
+    features: Literal["moments", "means", "last"]
+    """What is pooled over positions: mean and deviation of every stage, means alone, or the last stage's means."""
+    head: Literal["mlp", "linear"]
+    loss: Literal["mse", "huber", "plcc"]
+    """Squared error, Huber's (delta 0.1), or 1 - Pearson's correlation in the batch plus the squared error."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,3 +257,5 @@ class Judge(Model):
 
     metric: str
     version: str
+    weights: str
+    """SHA-256 over the files that it loads; empty for a metric without weights (`unresolved ...` before prefetch)."""

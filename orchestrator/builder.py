@@ -5,7 +5,8 @@ import importlib.metadata
 from typing import Any
 
 from orchestrator import spec
-from orchestrator.sections import DiscriminatorLevel, Grid
+from orchestrator.manifests import Manifests, data_request, generator_request, judge_request, weights_request
+from orchestrator.sections import DiscriminatorLevel, Grid, LadderSet, OfficialGenerator, OfficialSet, SplitByReference
 
 PIXEL = "pixel"
 """The baseline's name in the place of a loss."""
@@ -14,37 +15,27 @@ PIXEL = "pixel"
 class Builder:
     """The trials of a grid by their levels, and the data sets that they share."""
 
-    def __init__(self, grid: Grid) -> None:
-        self.grid = grid
-        self.photographs = {name: spec.photograph(name) for name in spec.PHOTOGRAPHS}
-        self.train_sets = {
-            task: self._ladder(task, "train", grid.photographs.train, crops=grid.iqa_sets.of(task).crops)
-            for task in ("fr", "nr")
-        }
-        self.validation_sets = {
-            task: self._ladder(task, "validation", grid.photographs.validation) for task in ("fr", "nr")
-        }
-        self.benchmark_sets = {
-            task: {
-                name: self._ladder(task, name, benchmark.photographs, benchmark.distortions)
-                for name, benchmark in grid.iqa_sets.of(task).benchmarks.items()
-            }
-            for task in ("fr", "nr")
-        }
-        self.test_sets = {name: self._sr_set(name, names) for name, names in grid.super_resolution.tests.items()}
-        self.sr_validation = self._sr_set("validation", grid.photographs.validation)
+    def __init__(self, grid: Grid, manifests: Manifests) -> None:
+        self.grid, self.manifests = grid, manifests
+        self.data = Data(grid, manifests)
         self.judges = {
-            name: spec.Judge(metric=name, version=f"pyiqa {importlib.metadata.version('pyiqa')}")
+            name: spec.Judge(
+                metric=name,
+                version=f"pyiqa {importlib.metadata.version('pyiqa')}",
+                weights=manifests.content(judge_request(name)),
+            )
             for name in grid.judges.families()
         }
         for method in ("pretext", "metric", "warmup", "super_resolution", "iqa_model"):
             setattr(self, method, functools.cache(getattr(self, method)))
 
-    def pretext(self, model: spec.BackboneModel) -> spec.Pretext:
+    def pretext(self, model: str) -> spec.Pretext:
         """Plays the part of released weights: one for all seeds, as a released file would be."""
+        assert self.grid.pretext, "checked by grid.py"
+        assert self.grid.photographs, "checked by grid.py"
         return spec.Pretext(
             backbone=spec.Backbone(model=model),
-            photographs=self._named(self.grid.photographs.train),
+            photographs=photographs(self.grid.photographs.train),
             training=self.grid.pretext,
             numerics=self.grid.numerics,
             seed=0,
@@ -53,27 +44,26 @@ class Builder:
     def metric(self, loss: str, seed: int) -> spec.FrIqa:
         """The DISTS-style metric of a loss level."""
         level = self.grid.backbones[loss]
+        start = level.weights if level.weights in ("random", "pretext") else "released"
         return spec.FrIqa(
             backbone=spec.Backbone(model=level.model),
-            weights=self._weights(level.model, level.weights, "loss", seed),
-            train=self.train_sets["fr"],
-            validation=self.validation_sets["fr"],
+            weights=self._weights(loss, str(start), "loss", seed),
+            train=self.data.fit["train"],
+            validation=self.data.fit["validation"],
             fit=self.grid.fr_iqa,
             numerics=self.grid.numerics,
         )
 
     def warmup(self) -> spec.SuperResolution:
-        """The pixel-loss training that all others start from."""
-        settings = self.grid.super_resolution.warmup
-        return self._super_resolution(
-            settings=settings,
-            weights=spec.LossWeights(pixel=1.0, fidelity=0.0, adversarial=0.0),
-            start=None,
-            loss=None,
-            reference_loss=None,
-            discriminator=None,
-            seed=settings.seed,
-        )
+        """The pixel-loss training that all others start from; of 0 steps where it imports an official checkpoint."""
+        warmup = self.grid.super_resolution.warmup
+        weights = spec.LossWeights(pixel=1.0, fidelity=0.0, adversarial=0.0)
+        alone: dict[str, Any] = {"weights": weights, "loss": None, "reference_loss": None, "discriminator": None}
+        if isinstance(warmup, OfficialGenerator):
+            start = spec.ReleasedWeights(content=self.manifests.content(generator_request(warmup)))
+            settings = self.grid.super_resolution.training
+            return self._super_resolution(settings=settings, steps=0, start=start, seed=0, **alone)
+        return self._super_resolution(settings=warmup, steps=warmup.steps, start=None, seed=warmup.seed, **alone)
 
     def super_resolution(self, loss: str, level: DiscriminatorLevel, seed: int) -> spec.SuperResolution:
         """SwinIR trained with a loss under a discriminator. In the pixel baseline L1 stands in the place of D with D's
@@ -81,11 +71,12 @@ class Builder:
         section = self.grid.super_resolution
         weights = section.weights
         pixel = loss == PIXEL
-        adversarial = weights.adversarial if level.head else 0.0
+        adversarial = (weights.adversarial if level.weight is None else level.weight) if level.head else 0.0
         terms = (weights.fidelity, 0.0) if pixel else (weights.pixel, weights.fidelity)
         calibrated = any(isinstance(weight, spec.Calibrated) for weight in (*terms, adversarial))
         return self._super_resolution(
             settings=section.training,
+            steps=section.training.steps,
             weights=spec.LossWeights(pixel=terms[0], fidelity=terms[1], adversarial=adversarial),
             start=self.warmup(),
             loss=None if pixel else self.metric(loss, seed),
@@ -98,69 +89,149 @@ class Builder:
         self, task: spec.Task, backbone: str, start: str, source: tuple[str, DiscriminatorLevel] | None, seed: int
     ) -> spec.IqaTransfer:
         """An IQA model; `source` is (loss, discriminator) for start = gan, else None."""
-        model = self.grid.backbones[backbone].model
-        settings = self.grid.iqa_transfer.of(task).model_dump()
+        assert self.grid.iqa_transfer is not None, "without it there are no IQA models"
         return spec.IqaTransfer(
             task=task,
-            backbone=spec.Backbone(model=model),
-            weights=self.super_resolution(*source, seed) if source else self._weights(model, start, "iqa", seed),
-            train=self.train_sets[task],
-            validation=self.validation_sets[task],
-            training=spec.IqaTraining(**settings),
+            backbone=spec.Backbone(model=self.grid.backbones[backbone].model),
+            weights=self.super_resolution(*source, seed) if source else self._weights(backbone, start, "iqa", seed),
+            train=self.data.train[task],
+            validation=self.data.validation[task],
+            training=spec.IqaTraining(**self.grid.iqa_transfer.of(task).model_dump()),
             numerics=self.grid.numerics,
             seed=seed,
         )
 
-    def _super_resolution(self, settings: Any, **parts: Any) -> spec.SuperResolution:
+    def _super_resolution(self, settings: Any, steps: int, **parts: Any) -> spec.SuperResolution:
         section = self.grid.super_resolution
-        own = ("steps", "batch", "patch", "learning_rate", "decay", "ema")
+        own = ("batch", "patch", "learning_rate", "decay", "ema")
         training = spec.SrTraining(
             **{name: getattr(settings, name) for name in own},
+            steps=steps,
             discriminator_warmup=section.discriminator_warmup if parts["discriminator"] else 0,
             divergence=section.divergence,
         )
         return spec.SuperResolution(
             generator=section.generator,
             scale=section.scale,
-            train=self._named(self.grid.photographs.train),
-            validation=self.sr_validation,
+            train=self.data.sr_train,
+            validation=self.data.sr_validation,
             training=training,
             numerics=self.grid.numerics,
             **parts,
         )
 
     def _discriminator(self, level: DiscriminatorLevel, seed: int) -> spec.Discriminator:
-        model = self.grid.backbones[level.backbone].model
-        weights = self._weights(model, level.start, "discriminator", seed)
+        adversarial = self.grid.super_resolution.adversarial
         assert level.head, "none is no discriminator"
-        return spec.Discriminator(head=level.head, backbone=spec.Backbone(model=model), weights=weights)
+        return spec.Discriminator(
+            head=level.head,
+            backbone=spec.Backbone(model=self.grid.backbones[level.backbone].model),
+            loss=adversarial.loss,
+            backbone_factor=adversarial.backbone_factor,
+            r1=adversarial.r1,
+            augment=adversarial.augment,
+            weights=self._weights(level.backbone, level.start, "discriminator", seed),
+        )
 
     def _weights(
-        self, model: spec.BackboneModel, start: str, purpose: Any, seed: int
-    ) -> spec.RandomWeights | spec.Pretext:
-        return self.pretext(model) if start == "pretext" else spec.RandomWeights(purpose=purpose, seed=seed)
+        self, backbone: str, start: str, purpose: Any, seed: int
+    ) -> spec.RandomWeights | spec.ReleasedWeights | spec.Pretext:
+        level = self.grid.backbones[backbone]
+        if start == "pretext":
+            return self.pretext(level.model)
+        if start == "released":
+            return spec.ReleasedWeights(content=self.manifests.content(weights_request(level)))
+        return spec.RandomWeights(purpose=purpose, seed=seed)
 
-    def _named(self, names: tuple[str, ...]) -> tuple[spec.Photograph, ...]:
-        return tuple(self.photographs[name] for name in names)
 
-    def _sr_set(self, name: str, names: tuple[str, ...]) -> spec.SrPhotographs:
-        return spec.SrPhotographs(name=name, photographs=self._named(names), crop=self.grid.super_resolution.crop)
+class Data:
+    """The data sets of a grid: of photographs where the grid names photographs, else official ones."""
 
-    def _ladder(
-        self,
-        task: str,
-        name: str,
-        names: tuple[str, ...],
-        distortions: tuple[spec.Distortion, ...] | None = None,
-        crops: int = 0,
-    ) -> spec.SeverityLadder:
-        settings = self.grid.iqa_sets.of(task)
-        return spec.SeverityLadder(
+    def __init__(self, grid: Grid, manifests: Manifests) -> None:
+        self.grid, self.manifests = grid, manifests
+        self.train = {task: self._part(task, "train") for task in grid.iqa_sets.tasks()}
+        self.validation = {task: self._part(task, "validation") for task in grid.iqa_sets.tasks()}
+        self.benchmarks = {task: self._benchmarks(task) for task in grid.iqa_sets.tasks()}
+        self.fit = {"train": self._part("fr", "train", fitted=True), "validation": self.validation["fr"]}
+        self.sr_train = self._sr_part("train", crop=0)
+        self.sr_validation = self._sr_part("validation", crop=grid.super_resolution.crop)
+        self.tests = self._tests()
+
+    def _part(self, task: str, part: Any, fitted: bool = False) -> spec.IqaData:
+        """The training or validation part of a task's set; crops are for trainings alone, not for fitting a metric."""
+        section = self.grid.iqa_sets.of(task)
+        if isinstance(section, OfficialSet):
+            return self._official(section, section.train, part, section.crop if part == "train" and not fitted else 0)
+        split = self.grid.photographs
+        assert split is not None, "grid.py checks that ladders have photographs"
+        crops = section.crops if part == "train" else section.evaluation_crops
+        return _ladder(section, part, getattr(split, part), section.distortions, crops)
+
+    def _benchmarks(self, task: str) -> dict[str, spec.IqaData]:
+        section = self.grid.iqa_sets.of(task)
+        if isinstance(section, OfficialSet):
+            parts = {name: "test" if name == section.train else "all" for name in section.benchmarks}
+            return {name: self._official(section, name, part, crop=0) for name, part in parts.items()}
+        return {
+            name: _ladder(
+                section, name, one.photographs, one.distortions or section.distortions, section.evaluation_crops
+            )
+            for name, one in section.benchmarks.items()
+        }
+
+    def _official(self, section: OfficialSet, name: str, part: Any, crop: int) -> spec.IqaDataSet:
+        assert self.grid.data is not None, "checked by grid.py"
+        split = section.split
+        fractions = isinstance(split, SplitByReference) and part != "all"
+        return spec.IqaDataSet(
             name=name,
-            photographs=self._named(names),
-            distortions=distortions or settings.distortions,
-            levels=settings.levels,
-            crop=settings.crop,
-            crops=crops or settings.evaluation_crops,
-            seed=settings.seed,
+            layout=self.grid.data.sets[name].layout,  # type: ignore[arg-type]  # checked by grid.py: no folder of images
+            content=self.manifests.content(data_request(self.grid, name)),
+            part=part,
+            split=spec.ReferenceSplit(**split.model_dump()) if fractions and not isinstance(split, str) else None,
+            crop=crop,
         )
+
+    def _sr_part(self, part: Any, crop: int) -> spec.SrData:
+        section = self.grid.super_resolution
+        if section.train is not None:
+            return self._images(section.train, part, section.hold_out, crop)
+        split = self.grid.photographs
+        assert split is not None, "checked by grid.py"
+        return spec.SrPhotographs(name=part, photographs=photographs(getattr(split, part)), crop=crop)
+
+    def _tests(self) -> dict[str, spec.SrData]:
+        section = self.grid.super_resolution
+        if isinstance(section.tests, dict):
+            return {
+                name: spec.SrPhotographs(name=name, photographs=photographs(names), crop=section.crop)
+                for name, names in section.tests.items()
+            }
+        return {name: self._images(name, "all", 0, crop=0) for name in section.tests}
+
+    def _images(self, name: str, part: Any, hold_out: int, crop: int) -> spec.SrImages:
+        content = self.manifests.content(data_request(self.grid, name))
+        return spec.SrImages(name=name, content=content, part=part, hold_out=hold_out, crop=crop)
+
+
+def photographs(names: tuple[str, ...]) -> tuple[spec.Photograph, ...]:
+    """The embedded photographs of those names."""
+    return tuple(spec.photograph(name) for name in names)
+
+
+def _ladder(
+    section: LadderSet,
+    name: str,
+    names: tuple[str, ...],
+    distortions: tuple[spec.Distortion, ...],
+    crops: int,
+) -> spec.SeverityLadder:
+    return spec.SeverityLadder(
+        name=name,
+        photographs=photographs(names),
+        distortions=distortions,
+        levels=section.levels,
+        crop=section.crop,
+        crops=crops,
+        seed=section.seed,
+    )

@@ -7,7 +7,7 @@ import math
 import types
 from typing import Annotated, Any, Union, get_args, get_origin
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Tag
 from pydantic_core import ErrorDetails
 
 from orchestrator import yaml_lines
@@ -57,7 +57,7 @@ def explain(details: ErrorDetails) -> Fault:
     path = _in_file(details["loc"])
     value, kind, context = details["input"], details["type"], details.get("ctx", {})
     if kind in ("extra_forbidden", "unexpected_keyword_argument"):
-        allowed = _fields_at(path[:-1])
+        allowed = _fields_at(details["loc"][: len(details["loc"]) - 1])
         return path, f"found an unknown field; allowed: {', '.join(allowed)}{nearest(str(path[-1]), allowed)}"
     if kind in ("missing", "missing_argument", "missing_keyword_only_argument"):
         return path, "found nothing; it has no default, so it must be given"
@@ -73,9 +73,9 @@ def explain(details: ErrorDetails) -> Fault:
 
 
 def _in_file(loc: yaml_lines.Path) -> yaml_lines.Path:
-    """pydantic's path without the tag that it puts behind an index of the discriminator axis, and without its mark of a
-    key that is wrong itself."""
-    path = loc[:3] + loc[4:] if loc[:2] == ("matrix", "discriminator") else loc
+    """pydantic's path without the <tag> that it puts behind a field of several shapes, and without its mark of a key
+    that is wrong itself."""
+    path = tuple(part for part in loc if not (isinstance(part, str) and part.startswith("<")))
     return path[:-1] if path and path[-1] == "[key]" else path
 
 
@@ -99,7 +99,7 @@ def _as_yaml_number(text: str, kind: str) -> str | None:
 
 
 def _fields_at(path: yaml_lines.Path) -> list[str]:
-    """Names of the fields that the grid allows at `path`."""
+    """Names of the fields that the grid allows at pydantic's `path`."""
     here: Any = Grid
     for part in path:
         here = _inner(here, part)
@@ -107,11 +107,20 @@ def _fields_at(path: yaml_lines.Path) -> list[str]:
 
 
 def _inner(kind: Any, part: str | int) -> Any:
-    """Type of the field or item `part` of `kind`."""
+    """Type of the field or item `part` of `kind`; for a <tag> the member of a union that has it."""
+    if isinstance(part, str) and part.startswith("<"):
+        return next(member for member in _members(kind) if Tag(part) in get_args(member)[1:])
     kind = _bare(kind)
     if get_origin(kind) in (dict, tuple):
         return get_args(kind)[1 if get_origin(kind) is dict else 0]
     return _fields(kind)[str(part)]
+
+
+def _members(kind: Any) -> tuple[Any, ...]:
+    """The members of a union, whatever annotations are around it."""
+    if get_origin(kind) is Annotated:
+        return _members(get_args(kind)[0])
+    return get_args(kind)
 
 
 def _bare(kind: Any) -> Any:

@@ -7,15 +7,16 @@ share most of their trials; a `Label` says which trial answers for which levels,
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from orchestrator import spec
 from orchestrator.builder import PIXEL, Builder
-from orchestrator.sections import DiscriminatorLevel, Grid
+from orchestrator.manifests import Manifests
+from orchestrator.sections import DiscriminatorLevel, Grid, OfficialSet
 
 WARMUP, BICUBIC, NONE = "warm-up", "bicubic", "none"
 RESERVED = (PIXEL, WARMUP, BICUBIC, NONE)
-LABEL_KIND = "severity labels, not human opinion"
+SEVERITY, OPINION = "severity labels, not human opinion", "labels of human opinion"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,20 +52,32 @@ class Study:
 
     labels: tuple[Label, ...]
     losses: tuple[str, ...]
+    twins: tuple[str, ...]
+    """Losses that are ranked among themselves, apart from the others."""
     discriminators: tuple[str, ...]
     cells: int
-    label_kind: str = LABEL_KIND
+    label_kind: str
 
 
-def expand(grid: Grid) -> Study:
+def expand(grid: Grid, manifests: Manifests) -> Study:
     """All trials of the grid, labelled."""
     left = list(cells(grid))
     return Study(
-        labels=tuple(Labels(grid).all(left)),
+        labels=tuple(Labels(grid, manifests).all(left)),
         losses=grid.matrix.loss,
+        twins=grid.matrix.twins,
         discriminators=tuple(level.name for level in grid.discriminators()),
         cells=len(left),
+        label_kind=_label_kind(grid, manifests),
     )
+
+
+def _label_kind(grid: Grid, manifests: Manifests) -> str:
+    """What the IQA labels of the study are, for every output to say."""
+    official = [isinstance(grid.iqa_sets.of(task), OfficialSet) for task in grid.iqa_sets.tasks()]
+    if any(manifest.get("stand_in") for manifest in manifests.found.values()):
+        return "labels of generated stand-ins, not human opinion"
+    return OPINION if all(official) else f"{OPINION}, and {SEVERITY}" if any(official) else SEVERITY
 
 
 @dataclass(frozen=True)
@@ -75,7 +88,7 @@ class Cell:
     discriminator: DiscriminatorLevel
     backbone: str
     initialization: str
-    task: spec.Task
+    task: spec.Task | Literal[""]
     seed: int
 
     def levels(self) -> dict[str, str | int]:
@@ -92,8 +105,9 @@ def cells(grid: Grid) -> Iterator[Cell]:
 def _cells(grid: Grid) -> Iterator[Cell]:
     axes = grid.matrix
     backbones = grid.iqa_backbones() or ("",)  # without any discriminator there may be no IQA model: optimization alone
-    for loss, level, backbone in itertools.product(axes.loss, grid.discriminators(), backbones):
-        for initialization, task, seed in itertools.product(axes.initialization, axes.task, grid.seeds):
+    starts, tasks = axes.initialization or ("",), axes.task or ("",)
+    for loss, level, backbone in itertools.product((*axes.loss, *axes.twins), grid.discriminators(), backbones):
+        for initialization, task, seed in itertools.product(starts, tasks, grid.seeds):
             if initialization != "gan" or backbone == level.backbone != "":
                 yield Cell(loss, level, backbone, initialization, task, seed)
 
@@ -114,8 +128,8 @@ def unmatched_excludes(grid: Grid) -> list[int]:
 class Labels:
     """Labels the trials that cells need."""
 
-    def __init__(self, grid: Grid) -> None:
-        self.grid, self.build = grid, Builder(grid)
+    def __init__(self, grid: Grid, manifests: Manifests) -> None:
+        self.grid, self.build = grid, Builder(grid, manifests)
 
     def all(self, cells: list[Cell]) -> Iterator[Label]:
         """All labels that `cells` and the grid's baselines need, each once."""
@@ -139,7 +153,7 @@ class Labels:
     def _metric_labels(self, loss: str, seed: int) -> Iterator[Label]:
         metric = self.build.metric(loss, seed)
         yield Label(role="metric", spec=metric, loss=loss, seed=seed)
-        for benchmark, data in self.build.benchmark_sets["fr"].items():
+        for benchmark, data in self.build.data.benchmarks["fr"].items():
             trial = spec.Benchmark(model=metric, data=data, numerics=self.grid.numerics)
             yield Label(role="metric_benchmark", spec=trial, loss=loss, seed=seed, data_set=benchmark)
 
@@ -149,7 +163,7 @@ class Labels:
 
     def _judging_labels(self, trial: spec.SuperResolution | None, **factors: Any) -> Iterator[Label]:
         scale, numerics = self.grid.super_resolution.scale, self.grid.numerics
-        for name, test in self.build.test_sets.items():
+        for name, test in self.build.data.tests.items():
             restoration = spec.Restoration(super_resolution=trial, scale=scale, test=test, numerics=numerics)
             for judge, family in self.grid.judges.families().items():
                 judging = spec.Judging(
@@ -164,7 +178,7 @@ class Labels:
             gan = cell.initialization == "gan"
             source = (cell.loss, cell.discriminator) if gan else None
             identity = (source, cell.backbone, cell.initialization, cell.task, cell.seed)
-            if not cell.backbone or identity in seen:
+            if not cell.backbone or not cell.task or identity in seen:
                 continue
             seen.add(identity)
             origin = {"loss": cell.loss, "discriminator": cell.discriminator.name, "start": cell.discriminator.start}
@@ -174,6 +188,6 @@ class Labels:
             factors |= origin if gan else {}
             model = self.build.iqa_model(cell.task, cell.backbone, cell.initialization, source, cell.seed)
             yield Label(role="iqa_model", spec=model, **factors)
-            for benchmark, data in self.build.benchmark_sets[cell.task].items():
+            for benchmark, data in self.build.data.benchmarks[cell.task].items():
                 trial = spec.Benchmark(model=model, data=data, numerics=self.grid.numerics)
                 yield Label(role="iqa_benchmark", spec=trial, data_set=benchmark, **factors)

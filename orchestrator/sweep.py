@@ -17,6 +17,7 @@ from rich.console import Console
 from orchestrator import checks, cost, matrix, naming, plan, show
 from orchestrator.grid import LAST_SWEEP, RESULTS, GridError, load
 from orchestrator.identity import key
+from orchestrator.manifests import Manifests
 from orchestrator.matrix import FACTORS
 from orchestrator.ready import ReadyQueue
 from orchestrator.sections import Grid
@@ -36,7 +37,7 @@ class Sweep:
         self.file = file
         self.grid: Grid = load(file)
         self.store = Store(self.grid.runtime.storage)
-        self.study = matrix.expand(self.grid)
+        self.study = matrix.expand(self.grid, Manifests.read(self.store.root))
         self.plan, self.names = self.replan()
         self.results = RESULTS / self.grid.name
         self.stamp = self.results / "sweep.json"

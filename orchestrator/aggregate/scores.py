@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 from orchestrator import grid as grids
 from orchestrator import matrix
 from orchestrator.identity import key
+from orchestrator.manifests import Manifests
 from orchestrator.spec import Trial, parents
 from orchestrator.store import Store
 
@@ -62,8 +63,8 @@ class Evidence:
 def read(grid_path: Path) -> Evidence:
     """The evidence that the store holds for the grid. Raises `grid.GridError` for a grid that is not valid."""
     grid = grids.load(grid_path)
-    study = matrix.expand(grid)
     store = Store(grid.runtime.storage)
+    study = matrix.expand(grid, Manifests.read(store.root))
     outcomes = _Outcomes(store)
     cells = pd.DataFrame([_cell(label, outcomes, store) for label in study.labels])
     cells["seed"] = cells["seed"].astype("Int64")

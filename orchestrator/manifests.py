@@ -1,0 +1,150 @@
+"""What preflight and prefetch found out about files: contents (SHA-256) of data sets, weights and judges.
+
+`manifests.json` lies in the store, so that planning stays pure: it reads contents here and never a data set. Whatever
+is not in it has the content `unresolved ...`, under which nothing is ever run.
+"""
+
+import hashlib
+import importlib.metadata
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from orchestrator import spec
+from orchestrator.sections import BackboneLevel, Grid, OfficialGenerator, WeightsFile
+from orchestrator.store import write_atomic
+
+FILE = "manifests.json"
+SOURCES = "sources.json"
+
+
+@dataclass(frozen=True)
+class Request:
+    """Something outside the repository that a grid names."""
+
+    kind: str
+    """data, timm, open_clip, judge or file"""
+    name: str
+    """Data set, model, judge, or what the file is for."""
+    tag: str = ""
+    layout: str = ""
+    folders: tuple[str, ...] = ()
+    low: tuple[str, ...] = ()
+    scale: int = 0
+
+    @property
+    def key(self) -> str:
+        """Under which its manifest is kept: what was asked for, without the grid's name for it."""
+        if self.kind == "data":
+            return json.dumps(["data", self.layout, self.folders, self.low, self.scale if self.low else 0])
+        if self.kind == "file":
+            return json.dumps(["file", self.tag])
+        version = importlib.metadata.version("pyiqa") if self.kind == "judge" else ""
+        return json.dumps([self.kind, self.name, self.tag, version])
+
+    @property
+    def words(self) -> str:
+        """How a person is told of it."""
+        where = self.tag if self.kind == "file" else ", ".join(self.folders) or self.tag
+        return f"{self.kind} {self.name}" + (f" ({where})" if where else "")
+
+
+def weights_request(level: BackboneLevel) -> Request:
+    """The released weights of a backbone level."""
+    if isinstance(level.weights, WeightsFile):
+        return Request("file", level.model, str(Path(level.weights.file).absolute()))
+    library, _, model = level.model.partition("/")
+    return Request(library, model, "" if library == "timm" else level.weights)
+
+
+def generator_request(warmup: OfficialGenerator) -> Request:
+    """A released generator in the place of the warm-up."""
+    return Request("file", "generator", str(Path(warmup.file).absolute()))
+
+
+def data_request(grid: Grid, name: str) -> Request:
+    """An official data set of the grid."""
+    assert grid.data is not None, "grid.py checks that named data sets exist"
+    folders, low = grid.data.paths(name)
+    return Request(
+        "data",
+        name,
+        layout=grid.data.sets[name].layout,
+        folders=tuple(map(str, folders)),
+        low=tuple(map(str, low)),
+        scale=grid.super_resolution.scale,
+    )
+
+
+def judge_request(judge: str) -> Request:
+    """The files that a judge loads."""
+    return Request("judge", judge)
+
+
+@dataclass
+class Manifests:
+    """Manifests by the key of their request."""
+
+    found: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, root: Path) -> "Manifests":
+        """From the store; empty where preflight never ran."""
+        try:
+            return cls(json.loads((root / FILE).read_text()))
+        except FileNotFoundError:
+            return cls()
+
+    def write(self, root: Path, cache: Path) -> None:
+        """Into the store, with `sources.json`, which tells trials where contents lie."""
+        root.mkdir(parents=True, exist_ok=True)
+        write_atomic(root / FILE, json.dumps(self.found, indent=1) + "\n")
+        write_atomic(root / SOURCES, json.dumps(self._sources(cache), indent=1) + "\n")
+
+    def content(self, request: Request) -> str:
+        """SHA-256 of what was asked for, `unresolved ...` where no manifest knows it, empty for nothing to load."""
+        manifest = self.found.get(request.key)
+        return str(manifest["content"]) if manifest else f"{spec.UNRESOLVED} {request.words}"
+
+    def _sources(self, cache: Path) -> Mapping[str, Any]:
+        keys = {key: json.loads(key) for key in self.found}
+        weights = {
+            self.found[key]["content"]: self.found[key]["files"][0][0]
+            for key, parts in keys.items()
+            if parts[0] in ("timm", "open_clip", "file")
+        }
+        data = {
+            self.found[key]["content"]: {"layout": parts[1], "folders": parts[2], "low": parts[3]}
+            for key, parts in keys.items()
+            if parts[0] == "data"
+        }
+        return {"weights": weights, "data": data, "cache": str(cache.absolute())}
+
+
+def requests(grid: Grid) -> list[Request]:
+    """Everything outside the repository that the grid's trials need, each once."""
+    return list(dict.fromkeys([*_data_requests(grid), *_weights_requests(grid), *map(judge_request, _judges(grid))]))
+
+
+def _data_requests(grid: Grid) -> Iterable[Request]:
+    return [data_request(grid, name) for name in (grid.data.sets if grid.data else ())]
+
+
+def _weights_requests(grid: Grid) -> Iterable[Request]:
+    used = {*grid.matrix.loss, *grid.matrix.twins, grid.super_resolution.reference_loss, *grid.iqa_backbones()}
+    used |= {level.backbone for level in grid.discriminators()} - {""}
+    found = [weights_request(level) for name, level in grid.backbones.items() if name in used and level.has_released]
+    warmup = grid.super_resolution.warmup
+    return [*found, generator_request(warmup)] if isinstance(warmup, OfficialGenerator) else found
+
+
+def _judges(grid: Grid) -> Iterable[str]:
+    return grid.judges.families()
+
+
+def together(contents: Iterable[str]) -> str:
+    """One content for several files: SHA-256 over their sorted digests; empty for none."""
+    digests = sorted(contents)
+    return hashlib.sha256("".join(digests).encode()).hexdigest() if digests else ""

@@ -1,0 +1,46 @@
+"""The sections of a grid file, typed. grid.py reads and checks them, builder.py turns them into trials."""
+
+from orchestrator.sections.axes import (
+    BackboneLevel,
+    DiscriminatorAxis,
+    DiscriminatorLevel,
+    Exclude,
+    Matrix,
+    WeightsFile,
+    discriminator_levels,
+)
+from orchestrator.sections.common import Section
+from orchestrator.sections.data import (
+    DataSection,
+    ImageFolders,
+    IqaFolder,
+    LadderSet,
+    OfficialSet,
+    PhotographSplit,
+    SplitByReference,
+)
+from orchestrator.sections.grid import Grid
+from orchestrator.sections.training import GENERATORS, OfficialGenerator, Runtime, Warmup
+
+__all__ = [
+    "GENERATORS",
+    "BackboneLevel",
+    "DataSection",
+    "DiscriminatorAxis",
+    "DiscriminatorLevel",
+    "Exclude",
+    "Grid",
+    "ImageFolders",
+    "IqaFolder",
+    "LadderSet",
+    "Matrix",
+    "OfficialGenerator",
+    "OfficialSet",
+    "PhotographSplit",
+    "Runtime",
+    "Section",
+    "SplitByReference",
+    "Warmup",
+    "WeightsFile",
+    "discriminator_levels",
+]

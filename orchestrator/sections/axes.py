@@ -1,0 +1,117 @@
+"""The axes of the matrix: backbones, losses, discriminators, initializations, tasks."""
+
+import itertools
+from typing import Annotated, Any, Literal, NamedTuple
+
+from pydantic import BeforeValidator, Discriminator, Field, Tag
+from pydantic_core import PydanticCustomError
+
+from orchestrator import spec
+from orchestrator.sections.common import Section, Weight, listed
+
+RELEASED = "released"
+
+
+class WeightsFile(Section):
+    """Released weights in a file of one's own, for machines without network."""
+
+    file: Annotated[str, Field(min_length=1)]
+
+
+class BackboneLevel(Section):
+    """An architecture and where its weights come from: random, pretext, released (timm), a tag of open_clip, a file."""
+
+    model: Annotated[str, Field(pattern=r"^(small|timm|open_clip)/[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    weights: Annotated[
+        Annotated[str, Field(min_length=1), Tag("<name>")] | Annotated[WeightsFile, Tag("<file>")],
+        Discriminator(lambda value: "<file>" if isinstance(value, dict | WeightsFile) else "<name>"),
+    ]
+
+    @property
+    def has_released(self) -> bool:
+        """Whether its weights are a file that others made."""
+        return self.weights not in ("random", "pretext")
+
+
+Start = Literal["random", "pretext", "released"]
+Starts = Annotated[tuple[Start, ...], BeforeValidator(listed), Field(min_length=1)]
+
+
+class DiscriminatorAxis(Section):
+    """Discriminators: every head x every backbone x every start (x every adversarial weight, where it is a factor)."""
+
+    head: Annotated[tuple[spec.Head, ...], BeforeValidator(listed), Field(min_length=1)]
+    backbone: Annotated[tuple[str, ...], BeforeValidator(listed), Field(min_length=1)]
+    start: Starts
+    weight: Annotated[tuple[Weight, ...], BeforeValidator(listed), Field(min_length=1)] | None = None
+
+
+def _no_yaml_booleans(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise PydanticCustomError(
+            "yaml_boolean",
+            "none (YAML reads off, no, on and yes without quotes as booleans), {head: ..., backbone: ..., start: ...}",
+        )
+    return value
+
+
+DiscriminatorEntry = Annotated[
+    Annotated[Literal["none"], Tag("<name>")] | Annotated[DiscriminatorAxis, Tag("<axis>")],
+    Discriminator(lambda value: "<axis>" if isinstance(value, dict | DiscriminatorAxis) else "<name>"),
+    BeforeValidator(_no_yaml_booleans),
+]
+
+
+class DiscriminatorLevel(NamedTuple):
+    """One level of the discriminator axis; `none` has empty parts."""
+
+    name: str
+    head: spec.Head | Literal[""] = ""
+    backbone: str = ""
+    start: str = ""
+    weight: spec.Weight | None = None
+    """The adversarial weight where it is a factor; None: that of the section."""
+
+
+def discriminator_levels(entry: "str | DiscriminatorAxis") -> list[DiscriminatorLevel]:
+    """The levels that one entry of the axis makes."""
+    if isinstance(entry, str):
+        return [DiscriminatorLevel(entry)]
+    parts = itertools.product(entry.head, entry.backbone, entry.start, entry.weight or (None,))
+    return [
+        DiscriminatorLevel("-".join((head, backbone, start)) + _suffix(weight), head, backbone, start, weight)
+        for head, backbone, start, weight in parts
+    ]
+
+
+def _suffix(weight: spec.Weight | None) -> str:
+    """-w0.01 for a raw weight, -x0.1 for that many times the reference."""
+    if weight is None:
+        return ""
+    return f"-x{weight.times:g}" if isinstance(weight, spec.Calibrated) else f"-w{weight:g}"
+
+
+class Matrix(Section):
+    """The axes; the seeds are the fifth. Without initializations and tasks the study is of optimization alone."""
+
+    loss: Annotated[tuple[str, ...], Field(min_length=1)]
+    twins: tuple[str, ...] = ()
+    """Losses that run like the others and are ranked among themselves: a random and a released twin of one architecture
+    are not two independent losses."""
+    discriminator: Annotated[tuple[DiscriminatorEntry, ...], Field(min_length=1)]
+    initialization: tuple[Literal["random", "pretext", "released", "gan"], ...] = ()
+    task: tuple[spec.Task, ...] = ()
+
+
+class Exclude(Section):
+    """Leaves out the cells that have all the levels named here."""
+
+    loss: str | None = None
+    discriminator: str | None = None
+    initialization: str | None = None
+    task: str | None = None
+    seed: int | None = None
+
+    def named(self) -> dict[str, str | int]:
+        """Only the factors that this entry names."""
+        return {name: value for name, value in self if value is not None}

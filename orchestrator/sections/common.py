@@ -1,0 +1,44 @@
+"""What all sections share: the base class and the types of their fields."""
+
+import math
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator
+from pydantic_core import PydanticCustomError
+
+from orchestrator import spec
+
+Positive = Annotated[int, Field(gt=0, le=10**9)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._+-]{0,63}$")]
+Names = Annotated[tuple[Name, ...], Field(min_length=1)]
+Rate = Annotated[float, Field(gt=0)]
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+
+
+class Section(BaseModel):
+    """Base of the grid's sections: exact types, finite numbers, unknown fields refused, unchangeable."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+def listed(value: Any) -> Any:
+    """A single level may be written without brackets."""
+    return tuple(value) if isinstance(value, list) else (value,)
+
+
+def _weight(value: Any) -> spec.Weight:
+    if value == "calibrated":
+        return spec.Calibrated(times=1.0)
+    if isinstance(value, dict) and set(value) == {"calibrated"} and _from_zero_up(value["calibrated"]):
+        return spec.Calibrated(times=float(value["calibrated"]))
+    if _from_zero_up(value):
+        return float(value)
+    raise PydanticCustomError("weight", "a finite number from 0 up, calibrated, {calibrated: NUMBER}")
+
+
+def _from_zero_up(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value >= 0
+
+
+Weight = Annotated[spec.Weight, PlainValidator(_weight)]

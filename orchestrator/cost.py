@@ -1,68 +1,156 @@
-"""What a trial costs, in seconds: the median of the finished trials of its shape, else an estimate from its steps.
+"""What a trial costs. Pure: specs, measurements and manifests in, seconds and bytes out.
 
-The estimates order the queue (longest remaining path first); nothing that is measured or tabulated depends on them.
+A trial's cost is a rate of its *shape* (kind and architectures, no sizes) times its *work* (pixels that pass through
+its networks). Rates come from finished trials of the grid's own store, else from a rehearsal (rehearse.py), else from a
+table of orders of magnitude. A rehearsal on a CPU knows operations, not seconds on a GPU: those are a range.
 """
 
 import statistics
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
-from orchestrator.spec import FrIqa, IqaTransfer, Judging, Pretext, Restoration, SuperResolution, Trial
-from orchestrator.store import Store
+from orchestrator.spec import (
+    Benchmark,
+    FrIqa,
+    IqaTransfer,
+    Judging,
+    Pretext,
+    RandomWeights,
+    ReleasedWeights,
+    Restoration,
+    SuperResolution,
+    Trial,
+)
+from orchestrator.work import Work
 
-# Seconds on one core of a 2020s server, for the demo's small networks: an order of magnitude until trials are measured.
-SECONDS_PER_STEP = {"pretext": 0.06, "super_resolution": 0.12, "iqa_transfer": 0.06}
+# Seconds for a million pixels on one core of a 2020s server with the demo's small networks: an order of magnitude that
+# serves the queue until trials are measured.
+SECONDS_PER_MEGAPIXEL = {"pretext": 1.0, "super_resolution": 4.0, "iqa_transfer": 2.0}
 SECONDS_AT_LEAST = 0.3
+
+SUSTAINED_FLOPS = (4e12, 40e12)
+"""Operations a second that trainings of this kind sustain on a data-centre GPU of the 2020s, low and high. An assumption
+(docs/cost.md), used only until a rehearsal on the GPU itself has measured seconds."""
 
 
 def shape(spec: Trial) -> str:
-    """Name of the group of trials that cost the same: kind, models and sizes, without seeds and data."""
+    """Name of the group of trials that share their architectures: kind, models and settings of losses, no sizes."""
     match spec:
         case Pretext():
-            return f"pretext {spec.backbone.model} {spec.training.steps}x{spec.training.batch}"
+            return f"pretext {spec.backbone.model}"
         case FrIqa():
-            return f"fr_iqa {spec.backbone.model}"
+            return f"fr_iqa {spec.backbone.model} from {_source(spec.weights)}"
         case SuperResolution():
-            loss = getattr(getattr(spec.loss, "backbone", None), "model", "pixel")
-            against = f"{spec.discriminator.head} {spec.discriminator.backbone.model}" if spec.discriminator else "none"
-            return f"super_resolution {loss} {against} {spec.training.steps}x{spec.training.batch}"
+            return _super_resolution_shape(spec)
         case IqaTransfer():
-            return f"iqa_transfer {spec.task} {spec.backbone.model} {spec.training.steps}x{spec.training.batch}"
+            settings = spec.training
+            how = f"{settings.features} {settings.head} {settings.loss}"
+            return f"iqa_transfer {spec.task} {spec.backbone.model} from {_source(spec.weights)} ({how})"
         case Restoration():
-            return f"restoration {spec.test.name}"
+            by = spec.super_resolution
+            return f"restoration {spec.test.name} by {_sizes(by.generator) if isinstance(by, SuperResolution) else 'bicubic'}"
         case Judging():
             return f"judging {spec.judge.metric} {spec.test.name}"
-        case _:
-            return spec.KIND
+        case Benchmark():
+            model = spec.model
+            what = shape(model).partition(" from ")[0] if isinstance(model, Trial) else "model"
+            return f"benchmark {spec.data.name} of {what}"
+    return spec.KIND
 
 
-def estimate(spec: Trial) -> float:
-    """Seconds that `spec` takes where nothing of its shape was measured."""
-    steps = getattr(getattr(spec, "training", None), "steps", 0)
-    return float(max(SECONDS_AT_LEAST, steps * SECONDS_PER_STEP.get(spec.KIND, 0.0)))
+def _super_resolution_shape(spec: SuperResolution) -> str:
+    loss = spec.loss.backbone.model if isinstance(spec.loss, FrIqa) else "pixel"
+    if spec.loss is None and spec.start is None:
+        loss = "warm-up"
+    against = "none"
+    if (own := spec.discriminator) is not None:
+        against = (
+            f"{own.head} {own.backbone.model} ({own.loss}, r1 {own.r1:g}, augment {'+'.join(own.augment) or 'none'})"
+        )
+    return f"super_resolution {_sizes(spec.generator)} x{spec.scale}, {loss} under {against}"
+
+
+def _sizes(generator: Any) -> str:
+    return f"swinir {generator.channels}x{sum(generator.depths)}"
+
+
+def _source(weights: Any) -> str:
+    """Where weights come from, in the words of a grid."""
+    kind = type(weights)
+    return {RandomWeights: "random", ReleasedWeights: "released", Pretext: "pretext"}.get(kind, "gan")
+
+
+@dataclass(frozen=True)
+class Rate:
+    """What a rehearsed trial of a shape cost."""
+
+    seconds: float
+    """For each pixel of work, on the machine of the rehearsal."""
+    overhead: float
+    """Seconds that do not grow with the work: building and loading networks."""
+    flops: float
+    """Operations for each pixel of work."""
+    peak_bytes: Mapping[str, int]
+
+
+@dataclass
+class Rehearsed:
+    """Rates by shape, as `cost.json` holds them."""
+
+    rates: dict[str, Rate] = field(default_factory=dict)
+    device: str = ""
+    cuda: bool = False
+
+    @classmethod
+    def from_json(cls, found: Mapping[str, Any]) -> "Rehearsed":
+        """Back from `to_json`."""
+        rates = {name: Rate(**rate) for name, rate in found["rates"].items()}
+        return cls(rates, found["device"], found["cuda"])
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        rates = {name: {**vars(rate), "peak_bytes": dict(rate.peak_bytes)} for name, rate in self.rates.items()}
+        return {"device": self.device, "cuda": self.cuda, "rates": rates}
+
+    def gpu_seconds(self, spec: Trial, work: float) -> tuple[float, float] | None:
+        """(least, most) seconds on a GPU: measured there, or a range from operations; None for an unknown shape."""
+        rate = self.rates.get(shape(spec))
+        if rate is None:
+            return None
+        if self.cuda:
+            seconds = rate.overhead + rate.seconds * work
+            return seconds, seconds
+        slow, fast = SUSTAINED_FLOPS
+        return rate.overhead + rate.flops * work / fast, rate.overhead + rate.flops * work / slow
 
 
 class Costs:
-    """Seconds by shape, learned from records."""
+    """Seconds of trials: of finished ones of the same shape, else rehearsed, else estimated."""
 
-    def __init__(self) -> None:
+    def __init__(self, work: Work, rehearsed: Rehearsed | None = None) -> None:
+        self.work, self.rehearsed = work, rehearsed or Rehearsed()
         self.measured: dict[str, float] = {}
+        """Seconds for each pixel of work, by shape."""
 
-    @classmethod
-    def from_store(cls, store: Store, finished: Iterable[tuple[Trial, str]], most: int = 5) -> "Costs":
-        """Reads at most `most` records of each shape among `finished`, pairs of (spec, key)."""
-        seconds: dict[str, list[float]] = defaultdict(list)
-        for spec, key in finished:
-            group = seconds[shape(spec)]
-            if len(group) < most:
+    def learn(self, finished: Iterable[tuple[Trial, Callable[[], Mapping[str, Any]]]], most: int = 5) -> None:
+        """Takes at most `most` records of each shape; a record is read only when it is needed."""
+        rates: dict[str, list[float]] = defaultdict(list)
+        for spec, record in finished:
+            group, work = rates[shape(spec)], self.work.of(spec)
+            if len(group) < most and work:
                 try:
-                    group.append(float(store.record(spec.KIND, key)["seconds"]))
+                    group.append(float(record()["seconds"]) / work)
                 except (OSError, KeyError, TypeError, ValueError):
                     continue  # a damaged record costs an estimate, not the plan
-        costs = cls()
-        costs.measured = {name: statistics.median(values) for name, values in seconds.items() if values}
-        return costs
+        self.measured |= {name: statistics.median(values) for name, values in rates.items() if values}
 
     def seconds(self, spec: Trial) -> float:
         """Expected seconds of `spec`."""
-        return self.measured.get(shape(spec), estimate(spec))
+        work, name = self.work.of(spec), shape(spec)
+        if name in self.measured:
+            return self.measured[name] * work
+        if (range_ := self.rehearsed.gpu_seconds(spec, work)) is not None:
+            return (range_[0] * range_[1]) ** 0.5
+        return max(SECONDS_AT_LEAST, work / 1e6 * SECONDS_PER_MEGAPIXEL.get(spec.KIND, 0.0))

@@ -56,7 +56,10 @@ def weights_request(level: BackboneLevel) -> Request:
     if isinstance(level.weights, WeightsFile):
         return Request("file", level.model, str(Path(level.weights.file).absolute()))
     library, _, model = level.model.partition("/")
-    return Request(library, model, "" if library == "timm" else level.weights)
+    if library == "timm":
+        name, _, tag = model.partition(".")
+        return Request(library, name, tag)
+    return Request(library, model, level.weights)
 
 
 def generator_request(warmup: OfficialGenerator) -> Request:

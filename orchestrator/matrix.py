@@ -167,7 +167,7 @@ class Labels:
             restoration = spec.Restoration(super_resolution=trial, scale=scale, test=test, numerics=numerics)
             for judge, family in self.grid.judges.families().items():
                 judging = spec.Judging(
-                    restoration=restoration, test=test, judge=self.build.judges[judge], numerics=numerics
+                    restoration=restoration, test=test, scale=scale, judge=self.build.judges[judge], numerics=numerics
                 )
                 yield Label(role="judging", spec=judging, data_set=name, judge=judge, family=family, **factors)
 

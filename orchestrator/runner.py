@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from orchestrator.manifests import SOURCES
 from orchestrator.spec import decode, parents
 from orchestrator.store import FINISHED, Store, note_attempt, note_progress
 
@@ -47,6 +48,7 @@ def run_trial(config: Mapping[str, Any]) -> str:
 
 
 def _spec_and_context(config: Mapping[str, Any], store: Store, folder: Path) -> tuple[Any, Any]:
+    from workers import sources
     from workers.context import Context
 
     spec = decode(json.loads((folder / "spec.json").read_text()))
@@ -55,6 +57,8 @@ def _spec_and_context(config: Mapping[str, Any], store: Store, folder: Path) -> 
         out=folder,
         key=config["key"],
         device=config["device"],
+        count_flops=config.get("rehearsal", False),
+        sources=sources.read(store.root / SOURCES),
         checkpoint_seconds=config["checkpoint_seconds"],
         report=lambda step, steps, values: note_progress(folder, step, steps),
         should_stop=Path(config["stop"]).exists,

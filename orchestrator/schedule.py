@@ -129,7 +129,10 @@ def start_ray() -> str:
 
 
 def _tuner(searcher: "ReadyTrials", runtime: Runtime, scratch: str) -> tune.Tuner:
-    resources = {"CPU": runtime.cpus, **({"GPU": runtime.gpus} if runtime.gpus else {})}
+    def resources(config: Mapping[str, Any]) -> tune.PlacementGroupFactory:
+        gpus = runtime.gpus_of(config["kind"])
+        return tune.PlacementGroupFactory([{"CPU": runtime.cpus, **({"GPU": gpus} if gpus else {})}])
+
     return tune.Tuner(
         tune.with_resources(TrialActor, resources),
         tune_config=tune.TuneConfig(

@@ -9,12 +9,13 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from orchestrator import checks, cost, matrix, naming, plan, show
+from orchestrator import checks, cost, matrix, naming, plan, preflight, show
 from orchestrator.grid import LAST_SWEEP, RESULTS, GridError, load
 from orchestrator.identity import key
 from orchestrator.manifests import Manifests
@@ -23,9 +24,12 @@ from orchestrator.ready import ReadyQueue
 from orchestrator.sections import Grid
 from orchestrator.spec import TRAINING_KINDS
 from orchestrator.store import Store, write_atomic
+from orchestrator.work import Work
 
 EXIT_DONE, EXIT_INCOMPLETE, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
 PROGRESS_SECONDS = 10.0
+COST = "cost.json"
+"""In a grid's results: what its rehearsal measured."""
 TOKEN_HINT = "  (if it asks for a token: .venv/bin/ray get-auth-token)"
 
 
@@ -37,20 +41,33 @@ class Sweep:
         self.file = file
         self.grid: Grid = load(file)
         self.store = Store(self.grid.runtime.storage)
-        self.study = matrix.expand(self.grid, Manifests.read(self.store.root))
-        self.plan, self.names = self.replan()
         self.results = RESULTS / self.grid.name
+        self.manifests = Manifests.read(self.store.root)
+        self.study = matrix.expand(self.grid, self.manifests)
+        self.plan, self.names = self.replan()
         self.stamp = self.results / "sweep.json"
 
     def replan(self) -> tuple[plan.Plan, dict[str, str]]:
         """The plan against the store as it is now, and readable names of its trials."""
         index = self.store.index()
         specs = [label.spec for label in self.study.labels]
-        finished = ((spec, key(spec)) for spec in specs if (spec.KIND, key(spec)) in index)
-        costs = cost.Costs.from_store(self.store, finished)
-        planned = plan.build(specs, index, costs.seconds)
+        finished = [
+            (spec, partial(self.store.record, spec.KIND, key(spec)))
+            for spec in specs
+            if (spec.KIND, key(spec)) in index
+        ]
+        self.costs = cost.Costs(Work(self.manifests.found.values()), self.rehearsed())
+        self.costs.learn(finished)
+        planned = plan.build(specs, index, self.costs.seconds)
         plan.explain(planned, self.study.labels)
         return planned, naming.names(self.study.labels, (node.spec for node in planned.nodes.values()))
+
+    def rehearsed(self) -> cost.Rehearsed:
+        """What the last rehearsal of this grid measured; empty without one."""
+        try:
+            return cost.Rehearsed.from_json(json.loads((self.results / COST).read_text()))
+        except FileNotFoundError:
+            return cost.Rehearsed()
 
     def digest(self) -> str:
         """Fingerprint of all that the tables follow from: what each label stands for, and how its trial ended."""
@@ -70,12 +87,7 @@ class Sweep:
 def run(file: Path, out: Console) -> int:
     """Runs the sweep of a grid file and returns the exit code. Raises GridError for a wrong grid or a store that cannot
     be written, and OSError when the disk fills up later."""
-    sweep = Sweep(file)
-    try:
-        sweep.store.check_writable()
-    except OSError as error:
-        where = f"{file}: runtime.storage: found {sweep.grid.runtime.storage}"
-        raise GridError(f"{where}, {error.strerror}; allowed: a folder that can be written, with room") from None
+    sweep = looked_over(file, out)
     sweep.results.mkdir(parents=True, exist_ok=True)
     write_atomic(LAST_SWEEP, f"{file}\n")
     show.plan(out, sweep.grid.name, sweep.study.cells, sweep.plan, sweep.names, why=False)
@@ -94,6 +106,16 @@ def run(file: Path, out: Console) -> int:
     if code == EXIT_DONE and not mirror.faults:
         write_atomic(sweep.stamp, json.dumps({"digest": sweep.digest()}) + "\n")
     return code
+
+
+def looked_over(file: Path, out: Console, offline: bool = True) -> Sweep:
+    """The sweep of a grid file whose data sets, weights and judges are all in order, with their contents resolved.
+    Raises GridError with one line for each fault."""
+    sweep = Sweep(file)
+    findings = preflight.check(sweep.grid, sweep.store, say=out.print, offline=offline)
+    if findings.faults:
+        raise GridError("\n".join(f"{file}: {fault}" for fault in findings.faults))
+    return Sweep(file) if findings.looked_at else sweep
 
 
 def _run_trials(sweep: Sweep, mirror: Any, out: Console) -> int:

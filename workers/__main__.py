@@ -20,6 +20,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--input", action="append", default=[], metavar="ROLE=FOLDER", help="a finished parent's folder"
     )
+    parser.add_argument("--sources", type=Path, help="the store's sources.json: where data sets and weights lie")
     parser.add_argument("--device", default="cpu", help="cpu (default) or cuda")
     options = parser.parse_args(arguments)
     try:
@@ -31,10 +32,17 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"{options.spec}: {error}", file=sys.stderr)
         return 2
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # deterministic cuBLAS, read when CUDA starts
-    from workers import trial
+    from workers import sources, trial
     from workers.weights import UnusableWeights
 
-    context = Context(inputs, options.out, key=data.get("key", ""), device=options.device, report=_print_progress)
+    context = Context(
+        inputs,
+        options.out,
+        key=data.get("key", ""),
+        device=options.device,
+        sources=sources.read(options.sources) if options.sources else sources.Sources(),
+        report=_print_progress,
+    )
     try:
         record = trial.run(spec, context)
     except UnusableWeights as error:

@@ -10,7 +10,7 @@ from scipy import stats
 
 from orchestrator.spec import Benchmark, FrIqa, Parent
 from workers.context import Context, Result
-from workers.data.iqa_sets import ladder
+from workers.data.iqa_sets import open_set
 from workers.predictions import iqa_quality, metric_quality
 from workers.training import write_predictions
 from workers.weights import load_iqa_model, load_metric
@@ -18,7 +18,7 @@ from workers.weights import load_iqa_model, load_metric
 
 def run(spec: Benchmark, context: Context) -> Result:
     """Predicts every image of the set."""
-    data = ladder(spec.data)
+    data = open_set(spec.data, context.sources)
     folder = context.parent("model")
     kind = spec.model.kind if isinstance(spec.model, Parent) else spec.model.KIND
     if kind == FrIqa.KIND:

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from workers.sources import Sources
+
 
 class Interrupted(Exception):
     """The trial stopped on request. Run again, it goes on from its checkpoint."""
@@ -29,7 +31,13 @@ class Context:
     key: str = ""
     """The trial's key, for the rows of its tables."""
     device: str = "cpu"
+    sources: Sources = field(default_factory=Sources)
+    """Where the data sets and released weights lie that the spec names by content."""
     checkpoint_seconds: float = 300.0
+    count_flops: bool = False
+    """Whether to count floating-point operations into `measured`: it slows a trial, so only rehearsals ask for it."""
+    measured: dict[str, float] = field(default_factory=dict)
+    """What the trial cost, for its record: seconds_per_step, flops_per_step."""
     report: Callable[[int, int, Mapping[str, float]], None] = _unheard
     """Takes (step, of how many, values) now and then."""
     should_stop: Callable[[], bool] = _never

@@ -1,8 +1,8 @@
 """IQA transfer: trains an FR or NR quality model end to end, from random weights, a pretext, or the backbone of the
 discriminator that one super-resolution trial trained.
 
-The step with the lowest validation error is kept; step 0 is the best constant, the mean quality of the training set.
-A loss that is not finite ends the run as diverged.
+The step with the lowest squared error on the validation set is kept, whatever the training's loss; step 0 is the best
+constant, the mean quality of the training set. A loss that is not finite ends the run as diverged.
 
 numbers: validation_mse (of the kept step), validation_mse_last (of the last), validation_mse_constant (of that
 constant), validation_srcc, best_step
@@ -18,6 +18,7 @@ from torch import Tensor
 from orchestrator.spec import IqaTransfer, RandomWeights
 from workers.context import Context, Result
 from workers.data.iqa_sets import IqaBatches, IqaSet, ladder
+from workers.losses.regression import regression_loss
 from workers.models import backbones
 from workers.models.iqa import IqaModel
 from workers.predictions import iqa_quality
@@ -30,9 +31,9 @@ def run(spec: IqaTransfer, context: Context) -> Result:
     training = spec.training
     train, validation = ladder(spec.train), ladder(spec.validation)
     constant = float(train.quality.mean())
-    model = IqaModel(_backbone(spec, context), spec.task, constant, derive_seed("iqa head", spec.seed)).to(
-        context.device
-    )
+    seed = derive_seed("iqa head", spec.seed)
+    model = IqaModel(_backbone(spec, context), spec.task, constant, seed, training.features, training.head)
+    model.to(context.device)
     optimizer = torch.optim.Adam(parameter_groups(model, training.learning_rate, training.backbone_factor))
     best = Best(model, validation)
     batches = IqaBatches(train, training.batch, derive_seed("iqa_transfer batches", spec.seed))
@@ -40,7 +41,7 @@ def run(spec: IqaTransfer, context: Context) -> Result:
     for step in loop:
         batch = batches.batch(step)
         score = model(batch.distorted.to(context.device), batch.reference.to(context.device))
-        loss = F.mse_loss(score, batch.quality.to(context.device))
+        loss = regression_loss(training.loss, score, batch.quality.to(context.device))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -51,7 +52,7 @@ def run(spec: IqaTransfer, context: Context) -> Result:
             best.evaluate(step + 1)
             loop.curves.add(step, {"validation_mse": best.last})
     loop.curves.write(context.out)
-    save_iqa_model(context.out, best.state, spec.backbone.model, spec.task)
+    save_iqa_model(context.out, best.state, spec.backbone.model, spec.task, training.features, training.head)
     constant_error = float(((validation.quality - constant) ** 2).mean())
     return Result(numbers={"validation_mse_constant": constant_error, **best.numbers()})
 

@@ -1,20 +1,39 @@
 """Judges: pyiqa's image quality metrics behind one call that gives a score for each image.
 
 pyiqa is imported when the first judge is built, since that takes seconds; a built judge is kept for the whole process.
+Weights come from the caches alone: a judge whose files are not there is an error at once, never a download.
 """
 
 import importlib.metadata
 import math
+import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
 from functools import cache
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 
 from orchestrator.spec import unknown
+from workers import offline
 
-# Metrics that take one image at a time, by the beginning of their name: A-FINE's forward assumes a batch of one.
-ONE_AT_A_TIME = ("afine",)
+# Metrics that take one image at a time, by the beginning of their name. A-FINE's forward assumes a batch of one; MANIQA
+# makes 20 crops of 224 pixels of an image, and LIQE one each 32 pixels (1.2 GB for a DIV2K photograph).
+ONE_AT_A_TIME = ("afine", "maniqa", "liqe")
+
+# Others score together what fits in this many pixels: 16 images of 512 x 512, one photograph of DIV2K.
+PIXELS_AT_ONCE = 2**22
+
+# Smallest height and width that a metric takes, pixels: LIQE cuts crops of 224, MS-SSIM halves four times under a window
+# of 11 (SSIM's own), VIF reflects at a pyramid's fourth level, LPIPS pools AlexNet's maps until none is left. Measured
+# with pyiqa 0.1.16, whose own errors say nothing of the size.
+MINIMUM_SIZE = {"liqe": 224, "liqe_mix": 224, "ms_ssim": 161, "vif": 33, "lpips": 31, "ssim": 11, "ssimc": 11}
+MINIMUM_SIZE |= {"piqe": 8, "gmsd": 4, "fsim": 2}
+
+# A-FINE's ViT-B/32 has patches of 32 pixels and takes nothing else than multiples of it.
+MULTIPLE = {"afine": 32}
 
 # pyiqa refuses values further than this outside [0, 1] (InferenceModel.eps).
 _TOLERANCE = 1e-6
@@ -24,14 +43,18 @@ class Judge:
     """A metric of pyiqa on one device; build it with `judge`."""
 
     name: str
+    variant: str
+    """Which of a metric's networks and training sets this is, in pyiqa's words, e.g. `LPIPS net=alex version=0.1`."""
     lower_better: bool
     """Whether a lower score means a better image; scores are reported as pyiqa gives them."""
     full_reference: bool
     """Whether the score depends on the reference; others are never given it."""
 
-    def __init__(self, name: str, metric: Any, batch: int) -> None:
-        self.name, self._metric = name, metric
+    def __init__(self, name: str, metric: Any, batch: int, variant: str = "") -> None:
+        self.name, self.variant, self._metric = name, variant, metric
         self._batch = 1 if name.startswith(ONE_AT_A_TIME) else batch
+        self._minimum = MINIMUM_SIZE.get(name, 1)
+        self._multiple = next((n for start, n in MULTIPLE.items() if name.startswith(start)), 1)
         self.lower_better = bool(metric.lower_better)
         self.full_reference = metric.metric_mode == "FR"
 
@@ -41,7 +64,7 @@ class Judge:
         `reference` is alike, and may be None for a no-reference judge, which is never given it. Inputs stay as they
         are: some metrics write into theirs, and get clones.
 
-        Raises ValueError for inputs that are not such images, and for a score that is not finite.
+        Raises ValueError for inputs that are not such images or are too small, and for a score that is not finite.
         """
         self._check(restored, "restored")
         inputs = [restored]
@@ -52,7 +75,8 @@ class Judge:
                 raise ValueError(f"judge {self.name!r}: reference: found {found}; allowed: {allowed}")
             self._check(reference, "reference")
             inputs.append(reference)
-        chunks = zip(*(torch.split(x.detach(), self._batch) for x in inputs), strict=True)
+        together = max(1, min(self._batch, PIXELS_AT_ONCE // (restored.shape[2] * restored.shape[3])))
+        chunks = zip(*(torch.split(x.detach(), together) for x in inputs), strict=True)
         scores = [score for chunk in chunks for score in self._score(*chunk)]
         for i, score in enumerate(scores):
             if not math.isfinite(score):
@@ -61,16 +85,25 @@ class Judge:
 
     def _score(self, *images: torch.Tensor) -> list[float]:
         """Scores of one batch; metrics give (n,), (n, 1) or, for one image, a scalar."""
-        values = self._metric(*(x.float().clone() for x in images)).reshape(-1)
+        values = self._metric(*(self._padded(x.float().clone()) for x in images)).reshape(-1)
         if len(values) != len(images[0]):
             found = f"{len(values)} scores for {len(images[0])} images"
             raise ValueError(f"judge {self.name!r}: found {found}; allowed: one each: add it to ONE_AT_A_TIME")
         return [float(value) for value in values]
 
+    def _padded(self, images: torch.Tensor) -> torch.Tensor:
+        """Right and bottom edges replicated up to a multiple. Resizing would resample the very artifacts that are
+        judged, and cropping would leave some out; an edge that goes on adds no structure, and equally to both images."""
+        bottom, right = (-side % self._multiple for side in images.shape[2:])
+        return F.pad(images, (0, right, 0, bottom), mode="replicate") if bottom or right else images
+
     def _check(self, images: torch.Tensor, role: str) -> None:
         where = f"judge {self.name!r}: {role}"
         if images.ndim != 4 or images.shape[1] != 3 or not images.is_floating_point():
             raise ValueError(f"{where}: found {images.dtype} {tuple(images.shape)}; allowed: float (N, 3, H, W)")
+        if min(images.shape[2:]) < self._minimum:
+            height, width = images.shape[2:]
+            raise ValueError(f"{where}: found {height} x {width} pixels; allowed: at least {self._minimum} a side")
         for i, image in enumerate(images):
             low, high = float(image.min()), float(image.max())
             if not (low >= -_TOLERANCE and high <= 1 + _TOLERANCE):  # written so that NaN is refused too
@@ -79,18 +112,39 @@ class Judge:
 
 @cache
 def judge(name: str, device: str | torch.device = "cpu", batch: int = 16) -> Judge:
-    """The judge `name` on `device`, scoring `batch` images at once; built once a process.
+    """The judge `name` on `device`, scoring up to `batch` images at once; built once a process.
 
-    Weights, where a metric has any, are read from pyiqa's cache. Raises ValueError for a name that pyiqa does not know.
+    Raises ValueError for a name that pyiqa does not know, and workers.offline.MissingWeights when a file that it loads is
+    in no cache.
     """
-    with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
+    with prepared(name), offline.closed(f"judge {name!r}"):
+        return build(name, device, batch)
+
+
+@contextmanager
+def prepared(name: str) -> Iterator[None]:
+    """For building: `name` is checked, pyiqa imported, its prints sent to stderr, its known warnings and its draws of
+    random numbers kept inside. Raises ValueError for a name that pyiqa does not know."""
+    with warnings.catch_warnings(), torch.random.fork_rng(devices=[]), redirect_stdout(sys.stderr):
         # Of openai-clip, which some metrics import.
         warnings.filterwarnings("ignore", message="pkg_resources is deprecated", category=UserWarning)
+        # CLIP's released weights are TorchScript archives.
+        warnings.filterwarnings("ignore", message=r"`torch.jit.\w+` is (deprecated|not supported)", append=False)
         import pyiqa
 
         if name not in (names := pyiqa.list_models()):
             raise unknown("judge", name, names)
-        return Judge(name, pyiqa.create_metric(name, device=torch.device(device)), batch)
+        yield
+
+
+def build(name: str, device: str | torch.device = "cpu", batch: int = 16) -> Judge:
+    """As `judge`, but anew and with whatever network there is; to be called in `prepared`."""
+    import pyiqa
+    from pyiqa.default_model_configs import DEFAULT_CONFIGS
+
+    options = dict(DEFAULT_CONFIGS[name]["metric_opts"])
+    variant = " ".join([options.pop("type"), *(f"{option}={value}" for option, value in options.items())])
+    return Judge(name, pyiqa.create_metric(name, device=torch.device(device)), batch, variant)
 
 
 def version() -> str:

@@ -72,7 +72,7 @@ def watch() -> Iterator[Watch]:
     with ExitStack() as stack:
         for module, name, describe in _DOORS:
             door = importlib.import_module(module)
-            stack.enter_context(_replaced(door, name, _watched(getattr(door, name), describe, seen)))
+            stack.enter_context(replaced(door, name, _watched(getattr(door, name), describe, seen)))
         yield seen
 
 
@@ -91,44 +91,47 @@ def _watched(original: Callable[..., Any], describe: Callable[..., str], seen: W
 
 
 @contextmanager
-def no_network() -> Iterator[None]:
+def no_network() -> Iterator[list[str]]:
     """Refuses connections of this thread (those of other threads, which are none of a judge's, go on), and sets the
-    Hugging Face hub offline, so that it gives cached files and says at once when there is none."""
-    thread = threading.get_ident()
+    Hugging Face hub offline, so that it gives cached files and says at once when there is none. Yields what was refused."""
+    thread, refused = threading.get_ident(), []
 
     def guarded(original: Callable[..., Any]) -> Callable[..., Any]:
-        def refuse(*args: Any, **kwargs: Any) -> Any:
+        def guard(*args: Any, **kwargs: Any) -> Any:
             local = isinstance(args[0], socket.socket) and args[0].family == socket.AF_UNIX
-            if threading.get_ident() == thread and not local:
-                raise ConnectionRefusedError(f"no network here: refused {args[-1] if local else args[:2]}")
-            return original(*args, **kwargs)
+            if local or threading.get_ident() != thread:
+                return original(*args, **kwargs)
+            refused.append(f"a file of {args[0]}")
+            raise ConnectionRefusedError("there is no network here")
 
-        return refuse
+        return guard
 
     with (
-        _replaced(socket, "getaddrinfo", guarded(socket.getaddrinfo)),
-        _replaced(socket.socket, "connect", guarded(socket.socket.connect)),
-        _replaced(constants, "HF_HUB_OFFLINE", True),
+        replaced(socket, "getaddrinfo", guarded(socket.getaddrinfo)),
+        replaced(socket.socket, "connect", guarded(socket.socket.connect)),
+        replaced(constants, "HF_HUB_OFFLINE", True),
     ):
-        yield
+        yield refused
 
 
 @contextmanager
-def closed(who: str) -> Iterator[None]:
+def closed(who: str) -> Iterator[Watch]:
     """No download meanwhile. Raises MissingWeights, one sentence about `who`, when what runs inside fails for want of a
     file; other errors pass."""
-    with watch() as seen, no_network():
+    with watch() as seen, no_network() as refused:
         try:
-            yield
+            yield seen
         except Exception as error:
-            if not seen.missing:
+            wanted = seen.missing or refused
+            if not wanted:
                 raise
-            what = f"{who}: missing weights: {seen.missing[0]}; run: python -m orchestrator prefetch GRID"
+            what = f"{who}: missing weights: {wanted[0]}; run: python -m orchestrator prefetch GRID"
             raise MissingWeights(what) from error
 
 
 @contextmanager
-def _replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
+def replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
+    """Gives `owner` another attribute `name` meanwhile."""
     original = getattr(owner, name)
     setattr(owner, name, value)
     try:

@@ -1,6 +1,6 @@
 """Predictions of a metric or an IQA model on a whole IQA set, in batches. Higher is better."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import torch
@@ -11,30 +11,58 @@ from workers.losses.dists import Dists
 from workers.models.iqa import IqaModel
 
 BATCH = 32  # small enough for the activations of 64-pixel crops to stay in a core's cache
+PIXELS = 2**21  # of a batch of larger images, whose activations would take tens of GB
 
 
 def batches(data: IqaSet, device: str | torch.device) -> Iterator[tuple[Tensor, Tensor]]:
-    """(reference, distorted) of all images in order, on `device`."""
-    for start in range(0, len(data), BATCH):
-        reference, distorted = data.tensors(range(start, min(start + BATCH, len(data))))
-        yield reference.to(device), distorted.to(device)
+    """(reference, distorted) of all images in order, on `device`. Raises ValueError for a set without references."""
+    for reference, distorted in _batches(data, device):
+        if reference is None:
+            raise ValueError(f"{data.name}: found no reference images; allowed for a metric: a full-reference set")
+        yield reference, distorted
 
 
 def metric_quality(metric: Dists, data: IqaSet) -> np.ndarray:
-    """-D of each image with its reference, (N,) float64."""
-    return _all(metric, data, lambda reference, distorted: -metric(distorted, reference)).double().numpy()
+    """-D of each image with its reference, (N,) float64. Raises ValueError for a set without references."""
+    images = batches(data, _device(metric))
+    return _evaluated(metric, (-metric(distorted, reference) for reference, distorted in images)).double().numpy()
 
 
 def iqa_quality(model: IqaModel, data: IqaSet) -> Tensor:
-    """The model's score of each image, (N,) float32 on the CPU."""
-    return _all(model, data, lambda reference, distorted: model(distorted, reference))
+    """The model's score of each image, (N,) float32 on the CPU. Raises ValueError for an FR model on a set without
+    references."""
+    images = _batches(data, _device(model))
+    return _evaluated(model, (model(distorted, reference) for reference, distorted in images))
+
+
+def _batches(data: IqaSet, device: str | torch.device) -> Iterator[tuple[Tensor | None, Tensor]]:
+    for indices in _runs(data):
+        reference, distorted = data.tensors(indices)
+        yield None if reference is None else reference.to(device), distorted.to(device)
+
+
+def _runs(data: IqaSet) -> Iterator[range]:
+    """The set in runs of consecutive images of one size, of at most BATCH images and PIXELS pixels (or one image)."""
+    start = 0
+    while start < len(data):
+        shape = data.distorted[start].shape
+        most = max(1, min(BATCH, PIXELS // (shape[0] * shape[1])))
+        stop = start + 1
+        while stop < min(start + most, len(data)) and data.distorted[stop].shape == shape:
+            stop += 1
+        yield range(start, stop)
+        start = stop
 
 
 @torch.no_grad()
-def _all(model: nn.Module, data: IqaSet, score: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-    """Scores in evaluation mode; leaves the model in the mode it was in."""
-    training, device = model.training, next(model.parameters()).device
+def _evaluated(model: nn.Module, scores: Iterable[Tensor]) -> Tensor:
+    """The lazily computed scores of all batches, with `model` in evaluation mode; leaves it in the mode it was in."""
+    training = model.training
     model.eval()
-    scores = torch.cat([score(reference, distorted).cpu() for reference, distorted in batches(data, device)])
+    found = torch.cat([score.cpu() for score in scores])
     model.train(training)
-    return scores
+    return found
+
+
+def _device(model: nn.Module) -> torch.device:
+    return next(model.parameters()).device

@@ -18,7 +18,7 @@ from workers.weights import load_generator
 
 def run(spec: Restoration, context: Context) -> Result:
     """Writes `images/<name>.png` for each image of the test set."""
-    pairs = evaluation_pairs(spec.test, spec.scale)
+    pairs = evaluation_pairs(spec.test, context.sources, spec.scale)
     if spec.super_resolution is None:
         for pair in pairs:
             _write(context.out / "reference", pair, pair.high)

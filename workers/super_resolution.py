@@ -10,24 +10,30 @@ weight_* (effective weights) and gradient_norm_* (what they were calibrated by)
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from orchestrator.spec import Calibrated, RandomWeights, SuperResolution, Weight
+from orchestrator.spec import Calibrated, ReleasedWeights, SuperResolution, Weight
 from workers.context import Context, Result
 from workers.data.photographs import to_tensor, to_uint8
 from workers.data.sr_pairs import Pair, SrBatches, evaluation_pairs, psnr, upscale_bicubic
 from workers.losses.adversarial import AdversarialLoss
 from workers.losses.calibration import Terms, gradient_norm
-from workers.models import backbones
 from workers.models.discriminators import Discriminator
 from workers.models.swinir import SwinIR
-from workers.training import Ema, Loop, all_finite, derive_seed, linear_decay
-from workers.weights import load_backbone, load_generator, load_metric, save_backbone, save_generator
+from workers.training import Ema, Loop, all_finite, autocast, derive_seed, linear_decay
+from workers.weights import (
+    initial_backbone,
+    load_generator,
+    load_metric,
+    load_official,
+    save_backbone,
+    save_generator,
+)
 
 
 def run(spec: SuperResolution, context: Context) -> Result:
@@ -35,7 +41,7 @@ def run(spec: SuperResolution, context: Context) -> Result:
     a validation PSNR more than `divergence` dB below the warm-up's, ends the run as diverged."""
     training = spec.training
     generator = _generator(spec, context)
-    pairs = evaluation_pairs(spec.validation, spec.scale)
+    pairs = evaluation_pairs(spec.validation, context.sources, spec.scale)
     numbers = {
         "validation_psnr_start": validation_psnr(generator, pairs, context.device),
         "validation_psnr_bicubic": float(np.mean([psnr(upscale_bicubic(p.low, spec.scale), p.high) for p in pairs])),
@@ -46,15 +52,15 @@ def run(spec: SuperResolution, context: Context) -> Result:
     optimizer = torch.optim.Adam([group], betas=(0.9, 0.99))
     ema = Ema(generator, training.ema)
     seed = derive_seed("super_resolution batches", spec.seed)
-    batches = SrBatches(spec.train, spec.scale, training.patch, training.batch, seed)
+    batches = SrBatches(spec.train, context.sources, spec.scale, training.patch, training.batch, seed)
     parts: dict[str, Any] = {"generator": generator, "optimizer": optimizer, "ema": ema, "terms": terms}
     loop = Loop(context, training.discriminator_warmup + training.steps, parts)
     for step in loop:
         low, high = (images.to(context.device) for images in batches.batch(step))
         if step < training.discriminator_warmup:
             assert terms.adversarial is not None
-            with torch.no_grad():
-                fake = generator(low)
+            with torch.no_grad(), autocast(spec.numerics, context.device):
+                fake = generator(low).float()
             values = {"discriminator_loss": float(terms.adversarial.train_discriminator(fake, high))}
         else:
             if terms.weights is None:
@@ -64,7 +70,7 @@ def run(spec: SuperResolution, context: Context) -> Result:
                 terms.set(wanted, norms)
             if training.decay:
                 linear_decay(optimizer, step - training.discriminator_warmup, training.steps)
-            values = train_step(generator, optimizer, terms, low, high)
+            values = train_step(generator, optimizer, terms, low, high, autocast(spec.numerics, context.device))
             ema.update()
         loop.log(step, **values)
         if not _finite(values):
@@ -73,10 +79,17 @@ def run(spec: SuperResolution, context: Context) -> Result:
 
 
 def train_step(
-    generator: SwinIR, optimizer: torch.optim.Optimizer, terms: Terms, low: Tensor, high: Tensor
+    generator: SwinIR,
+    optimizer: torch.optim.Optimizer,
+    terms: Terms,
+    low: Tensor,
+    high: Tensor,
+    precision: torch.autocast,
 ) -> dict[str, float]:
-    """One step of the generator and then one of the discriminator on the same images; returns each term unweighted."""
-    fake = generator(low)
+    """One step of the generator and then one of the discriminator on the same images; returns each term unweighted.
+    `precision` is that of the generator's forward pass; losses are float32."""
+    with precision:
+        fake = generator(low).float()
     values = terms.values(fake, high)
     loss = terms.total(values)
     optimizer.zero_grad()
@@ -89,13 +102,16 @@ def train_step(
 
 
 @torch.no_grad()
-def validation_psnr(generator: SwinIR, pairs: list[Pair], device: str) -> float:
+def validation_psnr(generator: SwinIR, pairs: Sequence[Pair], device: str) -> float:
     """Mean over images of the PSNR (dB, RGB, 8 bit) on the validation crops."""
-    restored = [to_uint8(generator(to_tensor(pair.low)[None].to(device))[0]) for pair in pairs]
-    return float(np.mean([psnr(image, pair.high) for image, pair in zip(restored, pairs, strict=True)]))
+    psnrs = [psnr(to_uint8(generator(to_tensor(pair.low)[None].to(device))[0]), pair.high) for pair in pairs]
+    return float(np.mean(psnrs))
 
 
 def _generator(spec: SuperResolution, context: Context) -> SwinIR:
+    if isinstance(spec.start, ReleasedWeights):
+        file = context.sources.weights_file(spec.start.content)
+        return load_official(file, spec.generator, spec.scale).to(context.device)
     if spec.start is not None:
         return load_generator(context.parent("start")).to(context.device)
     with torch.random.fork_rng(devices=[]):
@@ -110,18 +126,15 @@ def _terms(spec: SuperResolution, context: Context) -> Terms:
 
 def _adversarial(spec: SuperResolution, context: Context) -> AdversarialLoss:
     assert spec.discriminator is not None
-    weights = spec.discriminator.weights
-    if isinstance(weights, RandomWeights):
-        backbone = backbones.build(spec.discriminator.backbone.model, derive_seed(weights.purpose, weights.seed))
-    else:
-        backbone = load_backbone(context.parent("discriminator.weights"))
+    backbone = initial_backbone(spec.discriminator, context, "discriminator.weights")
     seed = derive_seed("discriminator head", spec.seed)
     discriminator = Discriminator(backbone, spec.discriminator.head, seed).to(context.device)
-    return AdversarialLoss(discriminator, spec.training.learning_rate)
+    seed = derive_seed("discriminator augmentation", spec.seed)
+    return AdversarialLoss(discriminator, spec.discriminator, spec.training.learning_rate, seed)
 
 
 def _measure(
-    spec: SuperResolution, terms: Terms, generator: SwinIR, pairs: list[Pair], context: Context
+    spec: SuperResolution, terms: Terms, generator: SwinIR, pairs: Sequence[Pair], context: Context
 ) -> tuple[dict[str, Weight], dict[str, float]]:
     """The weight that the spec wants for each term, and the gradient norms where any of them is `calibrated`."""
     wanted = {name: getattr(spec.weights, name) for name in ("pixel", "fidelity", "adversarial")}
@@ -151,7 +164,7 @@ def _finish(
     generator: SwinIR,
     ema: Ema,
     terms: Terms,
-    pairs: list[Pair],
+    pairs: Sequence[Pair],
     numbers: dict[str, float],
 ) -> Result:
     judging = terms.adversarial.discriminator.state_dict() if terms.adversarial is not None else {}

@@ -1,8 +1,10 @@
 """What the recipes share: numerics, seeds, the training loop with its checkpoints, EMA, curves and scores on disk."""
 
+import collections
 import hashlib
 import json
 import os
+import statistics
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -13,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from orchestrator.spec import Numerics
 from workers.context import Context, Interrupted, Result
@@ -20,12 +23,20 @@ from workers.data.iqa_sets import IqaSet
 
 
 def settle(numerics: Numerics) -> None:
-    """Makes this process compute as `numerics` says: `reference` is fp32, deterministic algorithms, one CPU thread."""
-    assert numerics == "reference"
+    """Makes this process compute as `numerics` says: `reference` is fp32, deterministic algorithms, one CPU thread;
+    `fast` lets a GPU use TF32 and choose its convolutions by measurement. Both are one CPU thread a trial."""
+    reference = numerics == "reference"
     torch.set_num_threads(1)
-    torch.use_deterministic_algorithms(True)
-    torch.backends.cudnn.benchmark = False
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    torch.use_deterministic_algorithms(reference)
+    torch.backends.cudnn.benchmark = not reference
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = not reference
+
+
+def autocast(numerics: Numerics, device: str) -> torch.autocast:
+    """bf16 for a generator's matrix products under `fast` on a GPU, else nothing. Not fp16: the classical SwinIR
+    overflows in it. Losses stay outside: variances of features need more than bf16's 8 bits."""
+    kind = torch.device(device).type
+    return torch.autocast(kind, dtype=torch.bfloat16, enabled=numerics == "fast" and kind == "cuda")
 
 
 def derive_seed(*parts: int | str) -> int:
@@ -66,6 +77,9 @@ class Curves:
         pq.write_table(pa.table([list(steps), list(names), list(values)], schema=schema), out / "curves.parquet")
 
 
+MOST_TIMED_STEPS = 64
+
+
 class Loop:
     """Iterates over the steps of a training, resumes where the last checkpoint was, and writes the next ones.
 
@@ -80,11 +94,19 @@ class Loop:
         self.curves = Curves()
         self.parts = {**parts, "curves": self.curves}
         self.path = context.out / "checkpoint" / "last.pt"
+        self.durations: collections.deque[float] = collections.deque(maxlen=MOST_TIMED_STEPS)
 
     def __iter__(self) -> Iterator[int]:
         saved = reported = time.monotonic()
         for step in range(self._resume(), self.steps):
-            yield step
+            if self.context.count_flops and step == max(0, self.steps - 2):  # the last one may evaluate, too
+                with FlopCounterMode(display=False) as counter:
+                    yield step
+                self.context.measured["flops_per_step"] = float(counter.get_total_flops())
+            else:
+                started = time.perf_counter()
+                yield step
+                self._note_seconds(started)
             now = time.monotonic()
             if now - reported > self.REPORT_SECONDS:
                 self.context.report(step + 1, self.steps, {name: value for _, name, value in self.curves.points[-8:]})
@@ -95,6 +117,13 @@ class Loop:
             if now - saved > self.context.checkpoint_seconds:
                 self._save(step + 1)
                 saved = now
+
+    def _note_seconds(self, started: float) -> None:
+        """The median of the last steps: the first ones pay for what is built lazily."""
+        if self.context.count_flops and self.context.device.startswith("cuda"):
+            torch.cuda.synchronize()
+        self.durations.append(time.perf_counter() - started)
+        self.context.measured["seconds_per_step"] = statistics.median(self.durations)
 
     def log(self, step: int, **values: float | torch.Tensor) -> None:
         """Records `values` every `log_every` steps and at the last one."""

@@ -8,6 +8,7 @@ from importlib import metadata
 from typing import Any
 
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from orchestrator import spec as specs
 from workers import benchmark, fr_iqa, iqa_transfer, judging, pretext, restoration, super_resolution, training
@@ -22,17 +23,28 @@ def run(spec: specs.Trial, context: Context) -> dict[str, Any]:
     training.settle(spec.numerics)
     _reset_peak(context.device)
     started = time.perf_counter()
-    result = recipe(spec, context)
+    result = _counted(spec, context) if context.count_flops else recipe(spec, context)
     return {
         "status": result.status,
         "note": result.note,
         "numbers": dict(result.numbers),
         "seconds": time.perf_counter() - started,
+        "measured": dict(context.measured),
         "peak_bytes": peak_bytes(context.device),
         "device": device_name(context.device),
         "host": socket.gethostname(),
         "versions": {"python": platform.python_version(), **{name: metadata.version(name) for name in PACKAGES}},
     }
+
+
+def _counted(spec: specs.Trial, context: Context) -> Result:
+    """Runs the recipe and counts its operations: a training's loop counts one step, all else is counted whole."""
+    if hasattr(spec, "training"):
+        return recipe(spec, context)
+    with FlopCounterMode(display=False) as counter:
+        result = recipe(spec, context)
+    context.measured["flops"] = float(counter.get_total_flops())
+    return result
 
 
 def recipe(spec: specs.Trial, context: Context) -> Result:

@@ -14,10 +14,13 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from orchestrator import spec
+from orchestrator.spec import RandomWeights, ReleasedWeights
+from workers.context import Context
 from workers.losses.dists import Dists, with_l2_pooling
 from workers.models import backbones
-from workers.models.iqa import IqaModel
+from workers.models.iqa import Features, Head, IqaModel
 from workers.models.swinir import SwinIR
+from workers.training import derive_seed
 
 
 class UnusableWeights(ValueError):
@@ -73,6 +76,15 @@ def load_backbone(folder: Path) -> backbones.Backbone:
         return backbone
 
 
+def initial_backbone(spec: Any, context: Context, role: str) -> backbones.Backbone:
+    """The backbone that a spec's `weights` start: drawn, of a released file, or of the parent in `role`."""
+    if isinstance(spec.weights, RandomWeights):
+        return backbones.build(spec.backbone.model, derive_seed(spec.weights.purpose, spec.weights.seed))
+    if isinstance(spec.weights, ReleasedWeights):
+        return backbones.load_released(spec.backbone.model, context.sources.weights_file(spec.weights.content))
+    return load_backbone(context.parent(role))
+
+
 def save_generator(folder: Path, state: Mapping[str, torch.Tensor], settings: spec.SwinIR, scale: int) -> None:
     """Writes a super-resolution trial's `generator.safetensors`, in the official layout of SwinIR."""
     about = {name: getattr(settings, name) for name in spec.field_names(spec.SwinIR)}
@@ -102,14 +114,23 @@ def load_metric(folder: Path) -> Dists:
         return metric
 
 
-def save_iqa_model(folder: Path, state: Mapping[str, torch.Tensor], model: str, task: spec.Task) -> None:
+def save_iqa_model(
+    folder: Path,
+    state: Mapping[str, torch.Tensor],
+    model: str,
+    task: spec.Task,
+    features: Features = "moments",
+    head: Head = "mlp",
+) -> None:
     """Writes an IQA model's `iqa.safetensors`."""
-    export(folder / "weights" / "iqa.safetensors", state, backbone=model, task=task)
+    about = {"backbone": model, "task": task, "features": features, "head": head}
+    export(folder / "weights" / "iqa.safetensors", state, **about)
 
 
 def load_iqa_model(folder: Path) -> IqaModel:
     """The model of an iqa_transfer trial."""
     with _opened(folder / "weights" / "iqa.safetensors") as (tensors, about):
-        model = IqaModel(backbones.build(about["backbone"], seed=0), about["task"], initial_score=0.0, seed=0)
+        backbone = backbones.build(about["backbone"], seed=0)
+        model = IqaModel(backbone, about["task"], 0.0, seed=0, features=about["features"], head=about["head"])
         model.load_state_dict(tensors, strict=True)
         return model

@@ -130,6 +130,8 @@ class Judging(Trial):
     VERSION: ClassVar[int] = 2
     restoration: Restoration | Parent
     test: SrData
+    scale: int
+    """The reference is trimmed to multiples of it, as the restored image was."""
     judge: Judge
     numerics: Numerics
 

@@ -169,7 +169,10 @@ class SwinIR(Model):
     window: int
     """Side of an attention window, low-resolution pixels."""
     mlp_ratio: float
-    upsampler: Literal["pixelshuffle", "pixelshuffledirect"]
+    upsampler: Literal["pixelshuffle", "pixelshuffledirect", "nearest+conv"]
+    """Of the classical, the lightweight and the real-world models."""
+    residual: Literal["1conv", "3conv"] = "1conv"
+    """Convolution before each residual connection: one, or the bottleneck of three of the large real-world model."""
 
 
 @dataclass(frozen=True, kw_only=True)

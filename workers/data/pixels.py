@@ -20,8 +20,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-MIN_SIDE = 32
-ALLOWED = "8-bit RGB, greyscale or palette, without alpha"
+from workers.data.images import LOSSLESS, MINIMUM_SIDE
+
 # Part of every store's name: raised by hand when images are decoded or resized in another way.
 VERSION = 1
 THREADS = 16
@@ -52,10 +52,10 @@ def open_pixels(
     images: Sequence[tuple[str, Path]],
     cache: Path,
     short_side: int | None = None,
-    min_side: int = MIN_SIDE,
+    min_side: int = MINIMUM_SIDE,
 ) -> Pixels:
     """All images of the data set with that content (SHA-256), by (name, file); see `decode` for what is done to each
-    and which are refused. The first caller on a node decodes them, others wait. Raises OSError when the disk is full."""
+    and which are refused. The first caller on a node decodes them, others wait. OSError when the disk is full."""
     key = content if short_side is None else f"{content}-{short_side}"
     return open_made(key, [(name, partial(decode, path, short_side, min_side)) for name, path in images], cache)
 
@@ -74,7 +74,7 @@ def open_made(key: str, images: Sequence[tuple[str, Make]], cache: Path) -> Pixe
         return Pixels(file, _write(file, images) if index is None else index)
 
 
-def decode(path: Path, short_side: int | None = None, min_side: int = MIN_SIDE) -> np.ndarray:
+def decode(path: Path, short_side: int | None = None, min_side: int = MINIMUM_SIDE) -> np.ndarray:
     """The image as uint8 (H, W, 3): greyscale is replicated, palettes are looked up, EXIF rotation is not applied. With
     `short_side` it is reduced (Pillow's antialiased bicubic) so that its shorter side is at most that many pixels.
 
@@ -95,9 +95,9 @@ def _check(image: Image.Image, path: Path, min_side: int) -> None:
     # Pillow cuts 16-bit RGB to 8 bits without a word: only the raw mode of the file tells.
     deep = any(";16" in str(tile[3]) for tile in getattr(image, "tile", ()))
     alpha = "transparency" in image.info
-    if image.mode not in ("RGB", "L", "P") or deep or alpha:
+    if image.mode not in LOSSLESS or deep or alpha:
         found = f"mode {image.mode}" + (" of 16 bits" if deep else "") + (" with transparency" if alpha else "")
-        raise ValueError(f"{path}: found {found}; allowed: {ALLOWED}")
+        raise ValueError(f"{path}: found {found}; allowed: 8-bit RGB, greyscale or palette, without alpha")
     if min(image.size) < min_side:
         raise ValueError(
             f"{path}: found {image.height} x {image.width} pixels; allowed: at least {min_side} on each side"

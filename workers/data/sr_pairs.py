@@ -5,10 +5,12 @@ widened by the scale against aliasing, borders mirrored. PyTorch's antialiased b
 of it lies outside the image; images are mirrored before, so that borders are MATLAB's too.
 """
 
+import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache, partial
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -16,6 +18,9 @@ from torch.nn import functional
 
 from orchestrator import spec
 from workers.data import photographs
+from workers.data.pixels import Pixels, open_made, open_pixels
+from workers.data.scan import SUFFIXES, image_names
+from workers.sources import DataFolders, Sources
 
 
 @dataclass(frozen=True)
@@ -60,18 +65,18 @@ def psnr(a: np.ndarray | torch.Tensor, b: np.ndarray | torch.Tensor) -> float:
 class SrBatches:
     """Training batches. `batch(step)` is a function of (seed, step) alone, so a resumed run sees no difference.
 
-    `patch` is the side of a low-resolution patch in pixels. The photographs are reduced once, whole, and trimmed on the
-    right and below to a multiple of `scale`. Raises ValueError for a photograph smaller than a patch.
+    `patch` is the side of a low-resolution patch in pixels; patches are cut from the pairs of `evaluation_pairs`, so
+    that each image is reduced once, whole. Raises ValueError for an image smaller than a patch.
     """
 
-    def __init__(self, photographs: Sequence[spec.Photograph], scale: int, patch: int, batch: int, seed: int) -> None:
+    def __init__(self, data: spec.SrData, sources: Sources, scale: int, patch: int, batch: int, seed: int) -> None:
         self.scale, self.patch, self.size, self.seed = scale, patch, batch, seed
-        self.pairs = [_whole(photograph, scale) for photograph in photographs]
-        for photograph, (low, _) in zip(photographs, self.pairs, strict=True):
-            if min(low.shape[:2]) < patch:
+        self.pairs = evaluation_pairs(data, sources, scale)
+        for pair in self.pairs:
+            if min(pair.low.shape[:2]) < patch:
                 raise ValueError(
-                    f"patch: found {patch}; allowed: at most {min(low.shape[:2])}, the shorter side of "
-                    f"{photograph.name!r} reduced {scale} times"
+                    f"patch: found {patch}; allowed: at most {min(pair.low.shape[:2])}, the shorter side of "
+                    f"{pair.image_name!r} reduced {scale} times"
                 )
 
     def batch(self, step: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -81,34 +86,136 @@ class SrBatches:
         return photographs.to_tensor(np.stack(low)), photographs.to_tensor(np.stack(high))
 
     def _sample(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """A photograph, a position in it and one of the eight flips and rotations, each drawn uniformly."""
-        low, high = self.pairs[rng.integers(len(self.pairs))]
-        top, left = (rng.integers(size - self.patch + 1) for size in low.shape[:2])
+        """An image, a position in it and one of the eight flips and rotations, each drawn uniformly."""
+        pair = self.pairs[rng.integers(len(self.pairs))]
+        top, left = (rng.integers(size - self.patch + 1) for size in pair.low.shape[:2])
         turns, mirrored = int(rng.integers(4)), rng.integers(2)
-        patches = (_patch(low, top, left, self.patch), _patch(high, *(self.scale * v for v in (top, left, self.patch))))
-        low_patch, high_patch = (np.rot90(patch[:, :: -1 if mirrored else 1], turns) for patch in patches)
-        return low_patch, high_patch
+        low = _patch(pair.low, top, left, self.patch)
+        high = _patch(pair.high, *(self.scale * v for v in (top, left, self.patch)))
+        low, high = (np.rot90(patch[:, :: -1 if mirrored else 1], turns) for patch in (low, high))
+        return low, high
 
 
-def evaluation_pairs(test_set: spec.SrPhotographs, scale: int) -> list[Pair]:
-    """The central crops of a set and their low-resolution side. Raises ValueError unless `scale` divides the crop."""
-    if test_set.crop % scale:
+def evaluation_pairs(data: spec.SrData, sources: Sources, scale: int) -> list[Pair]:
+    """The images of a set, or their central crops, trimmed on the right and below to a multiple of `scale`, and the
+    low-resolution side of each. Of image folders they are views of a file: no pixel is read before it is used.
+
+    Raises ValueError for a crop that `scale` does not divide or that an image does not have, MissingSource where the
+    folders are not known, and ValueError for a part without images, two images of one name, files that are refused by
+    `pixels.decode`, and an official low-resolution image that is missing or of the wrong size.
+    """
+    if data.crop % scale:
         raise ValueError(
-            f"{test_set.name}: found crop {test_set.crop}; allowed: multiples of the scale {scale}, "
-            f"e.g. {max(1, test_set.crop // scale) * scale}"
+            f"{data.name}: found crop {data.crop}; allowed: multiples of the scale {scale}, "
+            f"e.g. {max(1, data.crop // scale) * scale}"
         )
-    pairs = []
-    for photograph in test_set.photographs:
-        high = photographs.central_crop(photographs.load(photograph), test_set.crop)
-        pairs.append(Pair(photograph.name, photographs.content(photograph.name), downscale(high, scale), high))
-    return pairs
+    if isinstance(data, spec.SrPhotographs):
+        return [_photograph(photograph, data.crop, scale) for photograph in data.photographs]
+    return list(_images(data, sources.data_set(data.name, data.content), sources.cache, scale))
 
 
 @cache
-def _whole(photograph: spec.Photograph, scale: int) -> tuple[np.ndarray, np.ndarray]:
-    high = photographs.load(photograph)
-    high = high[: high.shape[0] // scale * scale, : high.shape[1] // scale * scale]
-    return downscale(high, scale), high
+def _photograph(photograph: spec.Photograph, crop: int, scale: int) -> Pair:
+    """The crop is taken first and then reduced: nothing around it enters."""
+    image = photographs.load(photograph)
+    high = photographs.central_crop(image, crop) if crop else _trim(image, scale)
+    return Pair(photograph.name, photographs.content(photograph.name), downscale(high, scale), high)
+
+
+@lru_cache(maxsize=8)
+def _images(data: spec.SrImages, folders: DataFolders, cache_folder: Path, scale: int) -> tuple[Pair, ...]:
+    """The low-resolution side is that of the whole images; crops are taken from both."""
+    files = _files(data.name, folders.folders)
+    high = open_pixels(data.content, list(files.items()), cache_folder)
+    if folders.low:
+        low = _official_low(data, _low_files(data.name, files, folders, scale), high, cache_folder, scale)
+    else:
+        makes = [(name, partial(_reduced, high, name, scale)) for name in files]
+        low = open_made(f"{data.content}-bicubic-x{scale}", makes, cache_folder)
+    return tuple(
+        _crop(data, Pair(name, name, low[name], _trim(high[name], scale)), scale) for name in _part(data, files)
+    )
+
+
+def _files(name: str, folders: Sequence[Path]) -> dict[str, Path]:
+    """Image files by name (without suffix), folder after folder."""
+    found: dict[str, Path] = {}
+    for file in (folder / file_name for folder in folders for file_name in image_names(folder)):
+        if file.stem in found:
+            raise ValueError(
+                f"{name}: found two images named {file.stem!r}: {found[file.stem]} and {file}; allowed: one"
+            )
+        found[file.stem] = file
+    if not found:
+        raise ValueError(f"{name}: found no image in {', '.join(map(str, folders))}; allowed: {', '.join(SUFFIXES)}")
+    return found
+
+
+def _low_files(name: str, files: Mapping[str, Path], folders: DataFolders, scale: int) -> dict[str, Path]:
+    """The official low-resolution file of each image: 0001x4.png for 0001.png, as in DIV2K, or one of its name."""
+    beside = {
+        folder: {Path(file).stem: low / file for file in image_names(low)}
+        for folder, low in zip(folders.folders, folders.low, strict=True)
+    }
+    found = {}
+    for stem, file in files.items():
+        available = beside[file.parent]
+        partner = available.get(f"{stem}x{scale}") or available.get(stem)
+        if partner is None:
+            raise ValueError(
+                f"{name}: found no low-resolution side of {file}; allowed: {stem}x{scale}.png or {file.name}"
+            )
+        found[stem] = partner
+    return found
+
+
+def _official_low(
+    data: spec.SrImages, files: Mapping[str, Path], high: Pixels, cache_folder: Path, scale: int
+) -> Pixels:
+    low = open_pixels(f"{data.content}-low-x{scale}", list(files.items()), cache_folder, min_side=1)
+    for name, file in files.items():
+        wanted = tuple(side // scale for side in high[name].shape[:2])
+        if low[name].shape[:2] != wanted:
+            found, allowed = (" x ".join(map(str, size)) for size in (low[name].shape[:2], wanted))
+            raise ValueError(f"{data.name}: found {found} pixels in {file}; allowed: {allowed} at scale {scale}")
+    return low
+
+
+def _reduced(high: Pixels, name: str, scale: int) -> np.ndarray:
+    return downscale(_trim(high[name], scale), scale)
+
+
+def _part(data: spec.SrImages, names: Iterable[str]) -> list[str]:
+    """Names of the part, in order; which are held out depends on nothing but all names."""
+    everything = list(names)
+    held_out = set(sorted(everything, key=lambda name: hashlib.sha256(name.encode()).digest())[: data.hold_out])
+    parts = {
+        "all": everything,
+        "train": [name for name in everything if name not in held_out],
+        "validation": [name for name in everything if name in held_out],
+    }
+    if not parts.get(data.part):
+        raise ValueError(
+            f"{data.name}: found no image in part {data.part!r}; allowed: all, or train and validation with a hold_out "
+            f"between 0 and its {len(everything)} images (found hold_out {data.hold_out})"
+        )
+    return parts[data.part]
+
+
+def _crop(data: spec.SrImages, pair: Pair, scale: int) -> Pair:
+    if data.crop == 0:
+        return pair
+    shorter, side = min(pair.high.shape[:2]), data.crop // scale
+    if data.crop > shorter:
+        raise ValueError(f"{data.name}: found crop {data.crop}; allowed: at most {shorter} for {pair.image_name!r}")
+    top, left = ((size - side) // 2 for size in pair.low.shape[:2])
+    low, high = _patch(pair.low, top, left, side), _patch(pair.high, *(scale * v for v in (top, left, side)))
+    return Pair(pair.image_name, pair.content, low, high)
+
+
+def _trim(image: np.ndarray, scale: int) -> np.ndarray:
+    """Without the rows below and the columns on the right that `scale` does not divide."""
+    return image[: image.shape[0] // scale * scale, : image.shape[1] // scale * scale]
 
 
 def _patch(image: np.ndarray, top: int, left: int, side: int) -> np.ndarray:

@@ -1,64 +1,108 @@
-"""The vanilla GAN loss (Goodfellow et al., arXiv 1406.2661), non-saturating for the generator.
+"""The adversarial loss: a discriminator, the optimizer that trains it, and the loss that it gives to a generator.
 
-`AdversarialLoss` owns the discriminator and its optimizer, so that a recipe sees two calls: `train_discriminator` and
-the loss of the generator's output. Interface after AudioCraft's class of the same name.
+A recipe sees two calls: `train_discriminator` and the loss of the generator's output. Interface after AudioCraft's
+class of the same name. The formulas are in gan.py, differentiable augmentation is in augmentation.py.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from orchestrator import spec
+from workers.losses.augmentation import augment
+from workers.losses.gan import discriminator_loss, generator_loss, r1_penalty
 from workers.models.discriminators import Discriminator
+from workers.training import derive_seed
 
 BETAS = (0.9, 0.99)  # Adam's, as in BasicSR's and SwinIR's GAN trainings
 
 
 class AdversarialLoss:
-    """A discriminator, the Adam that trains it at `learning_rate`, and the loss that it gives to a generator."""
+    """The GAN game of one discriminator.
 
-    def __init__(self, discriminator: Discriminator, learning_rate: float) -> None:
-        self.discriminator = discriminator
-        self.optimizer = torch.optim.Adam(discriminator.parameters(), lr=learning_rate, betas=BETAS)
+    Args:
+        discriminator: is owned from here on; where `settings.backbone_factor` is 0 its backbone gets frozen.
+        settings: GAN loss, learning rate factor of the backbone, R1 weight and augmentation.
+        learning_rate: Adam's, of the head.
+        seed: of the augmentation, whose draws are a function of it and the number of steps so far.
+    """
+
+    def __init__(
+        self, discriminator: Discriminator, settings: spec.Discriminator, learning_rate: float, seed: int
+    ) -> None:
+        self.discriminator, self.settings, self.seed = discriminator, settings, seed
+        self.step = 0
+        discriminator.backbone.requires_grad_(settings.backbone_factor > 0)
+        head = {"params": list(discriminator.head.parameters()), "lr": learning_rate}
+        rate = learning_rate * settings.backbone_factor
+        backbone = {"params": list(discriminator.backbone.parameters()), "lr": rate}
+        self.optimizer = torch.optim.Adam([head, backbone], betas=BETAS)
 
     def train_discriminator(self, fake: Tensor, real: Tensor) -> Tensor:
-        """One optimizer step on restored `fake` and high-resolution `real`, N3HW in [0, 1]. No gradient reaches `fake`.
-        Returns the loss before the step, a detached scalar: 2 log 2 where the discriminator knows nothing."""
+        """One optimizer step on restored `fake` and high-resolution `real`, N3HW in [0, 1]. No gradient reaches either.
+        Returns the loss before the step, its penalty included: a detached scalar."""
+        penalized = self.settings.r1 > 0
+        real = real.detach().requires_grad_(penalized)
+        images = torch.cat((self._augment(fake.detach(), "fake"), self._augment(real, "real")))
         self.discriminator.train()
-        logits, _ = self.discriminator(torch.cat((fake.detach(), real)))
-        on_fake, on_real = zip(*(level.split((len(fake), len(real))) for level in logits), strict=True)
-        loss = _cross_entropy(on_fake, target=0.0) + _cross_entropy(on_real, target=1.0)
+        with _twice_differentiable() if penalized else nullcontext():
+            logits, _ = self.discriminator(images)
+        levels = [level.split((len(fake), len(real))) for level in logits]
+        loss = torch.stack([discriminator_loss(self.settings.loss, *level) for level in levels]).mean()
+        if penalized:
+            loss = loss + self.settings.r1 * r1_penalty([on_real for _, on_real in levels], real)
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
+        self.step += 1
         return loss.detach()
 
-    def forward(self, fake: Tensor) -> Tensor:
-        """Generator's loss of `fake` (N3HW in [0, 1]), a scalar: low where the discriminator takes it for real.
-        Gradient reaches `fake` alone, and nothing of the discriminator changes, its power iteration included."""
+    def forward(self, fake: Tensor, real: Tensor, augmented: bool = True) -> Tensor:
+        """Generator's loss of `fake` beside the images it was to become, N3HW in [0, 1]: a scalar, low where the
+        discriminator takes `fake` for real. Only a relativistic loss looks at `real`. `augmented` False shows both as
+        they are. Gradient reaches `fake` alone, and nothing of the discriminator changes, its power iteration
+        included."""
+        if augmented:
+            fake = self._augment(fake, "generator's fake")
         with _frozen(self.discriminator):
-            logits, _ = self.discriminator(fake)
-        return _cross_entropy(logits, target=1.0)
+            on_fake, _ = self.discriminator(fake)
+            on_real = self._judge(real, augmented) if self.settings.loss == "relativistic" else [None] * len(on_fake)
+        kind = self.settings.loss
+        return torch.stack([generator_loss(kind, *level) for level in zip(on_fake, on_real, strict=True)]).mean()
 
     __call__ = forward
 
     def state_dict(self) -> dict[str, Any]:
         """All that a resumed training needs to go on bit by bit."""
-        return {"discriminator": self.discriminator.state_dict(), "optimizer": self.optimizer.state_dict()}
+        return {
+            "discriminator": self.discriminator.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "step": self.step,
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Takes what `state_dict` gave. Raises RuntimeError for another architecture, KeyError for another dict."""
         self.discriminator.load_state_dict(state["discriminator"], strict=True)
         self.optimizer.load_state_dict(state["optimizer"])
+        self.step = state["step"]
+
+    @torch.no_grad()
+    def _judge(self, real: Tensor, augmented: bool) -> list[Tensor]:
+        logits: list[Tensor] = self.discriminator(self._augment(real, "generator's real") if augmented else real)[0]
+        return logits
+
+    def _augment(self, images: Tensor, whose: str) -> Tensor:
+        generator = torch.Generator().manual_seed(derive_seed("augmentation", self.seed, self.step, whose))
+        return augment(images, self.settings.augment, generator)
 
 
-def _cross_entropy(logits: list[Tensor] | tuple[Tensor, ...], target: float) -> Tensor:
-    """Mean binary cross entropy over positions, then over levels."""
-    losses = [F.binary_cross_entropy_with_logits(level, torch.full_like(level, target)) for level in logits]
-    return torch.stack(losses).mean()
+def _twice_differentiable() -> AbstractContextManager[None]:
+    """Within it attention is computed in plain products: the fused kernels have no second derivative."""
+    return sdpa_kernel(SDPBackend.MATH)
 
 
 @contextmanager

@@ -30,8 +30,9 @@ class Terms:
         """Terms that exist here: always pixel, fidelity with a metric, adversarial with a discriminator."""
         return ["pixel"] + ["fidelity"] * (self.metric is not None) + ["adversarial"] * (self.adversarial is not None)
 
-    def function(self, name: str) -> Term:
-        """The term as a function of (restored, reference), both N3HW in [0, 1], to a scalar."""
+    def function(self, name: str, augmented: bool = False) -> Term:
+        """The term as a function of (restored, reference), both N3HW in [0, 1], to a scalar. To be measured the
+        adversarial term is taken without augmentation, in which all images would share one draw; it is trained with."""
         if name == "pixel":
             return F.l1_loss
         if name == "fidelity" and self.metric is not None:
@@ -39,13 +40,14 @@ class Terms:
             return lambda restored, reference: metric(restored, reference).mean()
         if name == "adversarial" and self.adversarial is not None:
             adversarial = self.adversarial
-            return lambda restored, reference: adversarial(restored)
+            return lambda restored, reference: adversarial(restored, reference, augmented)
         raise KeyError(name)
 
     def values(self, restored: Tensor, reference: Tensor) -> dict[str, Tensor]:
-        """Each term with a weight other than 0, unweighted."""
+        """Each term with a weight other than 0, unweighted and as it is trained."""
         assert self.weights is not None
-        return {name: self.function(name)(restored, reference) for name, weight in self.weights.items() if weight}
+        trained = [name for name, weight in self.weights.items() if weight]
+        return {name: self.function(name, augmented=True)(restored, reference) for name in trained}
 
     def total(self, values: Mapping[str, Tensor]) -> Tensor:
         """The weighted sum."""

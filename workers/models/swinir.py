@@ -9,6 +9,7 @@ Letters in the shapes: N images, H and W padded low-resolution pixels, C channel
 a window (its side squared), K kinds of window (the four above).
 """
 
+import math
 from typing import Any
 
 import torch
@@ -19,6 +20,7 @@ from orchestrator import spec
 
 RGB_MEAN = (0.4488, 0.4371, 0.4040)  # of DIV2K; official SwinIR subtracts it
 UPSAMPLE_CHANNELS = 64  # official `num_feat` of the pixelshuffle upsampler
+LEAK = 0.2  # official slope of the nearest+conv upsampler and of the 3conv residual connection
 MASKED = -100.0  # official logit of a pair of tokens that must not see each other
 
 
@@ -26,7 +28,8 @@ class SwinIR(nn.Module):
     """Super-resolution by `scale` (a power of two, or 3).
 
     `forward` takes N3HW RGB in [0, 1] of any H and W and returns N x 3 x scale*H x scale*W, not clipped. A state dict
-    of the official code, trained at any image size, loads with strict=True.
+    of the official code, trained at any image size, loads with strict=True: its masks, constants of that size, must be
+    the official ones and are not taken over, nor is its index of relative positions.
     """
 
     mean: Tensor
@@ -36,25 +39,19 @@ class SwinIR(nn.Module):
         super().__init__()
         _check(scale, settings)
         channels, self.scale, self.window = settings.channels, scale, settings.window
+        self.upsampler = settings.upsampler
         self.register_buffer("mean", torch.tensor(RGB_MEAN).view(1, 3, 1, 1), persistent=False)
         self.conv_first = nn.Conv2d(3, channels, 3, padding=1)
         self.patch_embed = nn.ModuleDict({"norm": nn.LayerNorm(channels)})
         self.layers = nn.ModuleList(
-            ResidualGroup(channels, depth, heads, settings.window, settings.mlp_ratio)
+            ResidualGroup(channels, depth, heads, settings)
             for depth, heads in zip(settings.depths, settings.heads, strict=True)
         )
         self.norm = nn.LayerNorm(channels)
-        self.conv_after_body = nn.Conv2d(channels, channels, 3, padding=1)
-        if settings.upsampler == "pixelshuffle":
-            before = nn.Conv2d(channels, UPSAMPLE_CHANNELS, 3, padding=1)
-            self.conv_before_upsample: nn.Module = nn.Sequential(before, nn.LeakyReLU())
-            self.upsample = _pixel_shuffles(scale)
-            self.conv_last: nn.Module = nn.Conv2d(UPSAMPLE_CHANNELS, 3, 3, padding=1)
-        else:
-            self.conv_before_upsample = self.conv_last = nn.Identity()
-            self.upsample = nn.Sequential(nn.Conv2d(channels, 3 * scale**2, 3, padding=1), nn.PixelShuffle(scale))
+        self.conv_after_body = _residual_conv(channels, settings.residual)
+        self._add_upsampler(channels)
         self.apply(_initialize)
-        self.register_load_state_dict_pre_hook(_keep_own_masks)  # type: ignore[no-untyped-call]
+        self.register_load_state_dict_pre_hook(_keep_own_constants)  # type: ignore[no-untyped-call]
 
     def forward(self, image: Tensor) -> Tensor:
         """See the class."""
@@ -64,20 +61,50 @@ class SwinIR(nn.Module):
         for layer in self.layers:
             tokens = layer(tokens)
         deep = self.conv_after_body(self.norm(tokens).permute(0, 3, 1, 2)) + shallow
-        restored: Tensor = self.conv_last(self.upsample(self.conv_before_upsample(deep)))
+        restored = self._upsample(deep)
         return restored[:, :, : height * self.scale, : width * self.scale] + self.mean
+
+    def _add_upsampler(self, channels: int) -> None:
+        if self.upsampler == "pixelshuffledirect":
+            one_step = nn.Conv2d(channels, 3 * self.scale**2, 3, padding=1)
+            self.upsample = nn.Sequential(one_step, nn.PixelShuffle(self.scale))
+            return
+        before = nn.Conv2d(channels, UPSAMPLE_CHANNELS, 3, padding=1)
+        self.conv_before_upsample = nn.Sequential(before, nn.LeakyReLU())
+        if self.upsampler == "pixelshuffle":
+            self.upsample = _pixel_shuffles(self.scale)
+        else:
+            for name in (*self._doublings(), "conv_hr"):
+                self.add_module(name, nn.Conv2d(UPSAMPLE_CHANNELS, UPSAMPLE_CHANNELS, 3, padding=1))
+        self.conv_last = nn.Conv2d(UPSAMPLE_CHANNELS, 3, 3, padding=1)
+
+    def _upsample(self, deep: Tensor) -> Tensor:
+        if self.upsampler == "pixelshuffledirect":
+            return self.upsample(deep)
+        features: Tensor = self.conv_before_upsample(deep)
+        if self.upsampler == "pixelshuffle":
+            return self.conv_last(self.upsample(features))
+        for name in self._doublings():
+            features = self.get_submodule(name)(F.interpolate(features, scale_factor=2, mode="nearest"))
+            features = F.leaky_relu(features, LEAK)
+        return self.conv_last(F.leaky_relu(self.get_submodule("conv_hr")(features), LEAK))
+
+    def _doublings(self) -> list[str]:
+        """Official names of the convolutions behind each nearest-neighbour doubling."""
+        return [f"conv_up{i}" for i in range(1, self.scale.bit_length())]
 
 
 class ResidualGroup(nn.Module):
     """Official RSTB: Transformer blocks, every second one with shifted windows, a convolution, and a skip."""
 
-    def __init__(self, channels: int, depth: int, heads: int, window: int, mlp_ratio: float) -> None:
+    def __init__(self, channels: int, depth: int, heads: int, settings: spec.SwinIR) -> None:
         super().__init__()
+        window, mlp_ratio = settings.window, settings.mlp_ratio
         blocks = nn.ModuleList(
             Block(channels, heads, window, shift=window // 2 * (i % 2), mlp_ratio=mlp_ratio) for i in range(depth)
         )
         self.residual_group = nn.ModuleDict({"blocks": blocks})
-        self.conv = nn.Conv2d(channels, channels, 3, padding=1)
+        self.conv = _residual_conv(channels, settings.residual)
 
     def forward(self, x_NHWC: Tensor) -> Tensor:
         """Same shape out."""
@@ -184,6 +211,20 @@ def _relative_positions(window: int) -> Tensor:
     return offset_down * (2 * window - 1) + offset_right
 
 
+def _residual_conv(channels: int, kind: str) -> nn.Module:
+    """Official `resi_connection`: one convolution, or a bottleneck of three through a quarter of the channels."""
+    if kind == "1conv":
+        return nn.Conv2d(channels, channels, 3, padding=1)
+    narrow = channels // 4
+    return nn.Sequential(
+        nn.Conv2d(channels, narrow, 3, padding=1),
+        nn.LeakyReLU(LEAK),
+        nn.Conv2d(narrow, narrow, 1),
+        nn.LeakyReLU(LEAK),
+        nn.Conv2d(narrow, channels, 3, padding=1),
+    )
+
+
 def _pixel_shuffles(scale: int) -> nn.Sequential:
     factors = [3] if scale == 3 else [2] * (scale.bit_length() - 1)
     steps: list[nn.Module] = []
@@ -210,15 +251,38 @@ def _initialize(module: nn.Module) -> None:
         nn.init.zeros_(module.bias)
 
 
-def _keep_own_masks(model: nn.Module, state: dict[str, Any], *_: Any) -> None:
-    """Official files hold the masks of their training's image size: constants, of which ours are the four kinds."""
-    own = {f"{name}.attn_mask": block.attn_mask for name, block in model.named_modules() if isinstance(block, Block)}
-    state.update((key, mask) for key, mask in own.items() if key in state and mask is not None)
+def _keep_own_constants(model: nn.Module, state: dict[str, Any], *_: Any) -> None:
+    """Official files hold the masks of their training's image size, of which ours are the four kinds, and the index of
+    relative positions. Both follow from the window: they are compared, then ours stay. Raises RuntimeError, as
+    load_state_dict does, where they differ."""
+    for name, module in model.named_modules():
+        if isinstance(module, Block) and module.attn_mask is not None:
+            _keep(state, f"{name}.attn_mask", module.attn_mask, _masks_like(state, f"{name}.attn_mask", module))
+        elif isinstance(module, WindowAttention):
+            index = module.relative_position_index
+            _keep(state, f"{name}.relative_position_index", index, index)
+
+
+def _keep(state: dict[str, Any], key: str, own: Tensor, expected: Tensor) -> None:
+    if key not in state:
+        return  # strict loading names it
+    if not torch.equal(state[key].to(expected), expected):
+        raise RuntimeError(f"{key}: found other values, of shape {tuple(state[key].shape)}, than those of this window")
+    state[key] = own
+
+
+def _masks_like(state: dict[str, Any], key: str, block: Block) -> Tensor:
+    """The masks of all windows of a square image, as many as the file has; the kinds where it has ours."""
+    assert block.attn_mask is not None
+    side = math.isqrt(len(state[key])) if key in state else 2
+    return block.attn_mask[_kinds(side, side)]
 
 
 def _check(scale: int, settings: spec.SwinIR) -> None:
     if scale != 3 and (scale < 2 or scale & (scale - 1)):
         raise ValueError(f"scale: found {scale}; allowed: 3 and the powers of two from 2 on")
+    if scale == 3 and settings.upsampler == "nearest+conv":
+        raise ValueError("scale: found 3; allowed with the upsampler nearest+conv, which doubles: powers of two")
     if len(settings.depths) != len(settings.heads):
         raise ValueError(f"heads: found {len(settings.heads)} entries; depths has {len(settings.depths)}; give as many")
     for heads in settings.heads:

@@ -1,0 +1,162 @@
+"""Preflight: everything outside the repository that a grid needs is looked at before any trial starts.
+
+Data sets are read once (every image decoded, every label checked) and weights once (digested); their manifests are kept
+in the store, and where names, sizes and times of the files are still the same they are taken as they are. All that is
+wrong comes in one list: a wrong label is found now, not at hour 30.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from orchestrator.manifests import Manifests, Request, requests
+from orchestrator.sections import Grid
+from orchestrator.store import Store
+
+SPARE_BYTES = 2 * 1024**3
+"""Free space below which a store is refused."""
+
+Say = Callable[[str], None]
+
+
+@dataclass
+class Findings:
+    """What a preflight found."""
+
+    faults: list[str] = field(default_factory=list)
+    looked_at: list[str] = field(default_factory=list)
+    """What was read now; the rest was known."""
+
+
+def check(grid: Grid, store: Store, say: Say, offline: bool = True) -> Findings:
+    """Checks everything and writes the manifests of what is in order. With `offline` False missing weights are fetched.
+    `say` is told what takes long. Raises nothing for what is wrong with files: that is in the findings."""
+    manifests, findings = Manifests.read(store.root), Findings()
+    findings.faults += _storage_faults(grid, store)
+    findings.faults += _gpu_faults(grid)
+    wanted = requests(grid)
+    for request in wanted:
+        if request.kind == "data":
+            _look_at_data(request, manifests, findings, say)
+    _look_at_files([one for one in wanted if one.kind != "data"], manifests, findings, say, offline)
+    if findings.looked_at or not (store.root / "sources.json").exists():
+        manifests.write(store.root, Path(grid.runtime.cache))
+    return findings
+
+
+def _storage_faults(grid: Grid, store: Store) -> Iterator[str]:
+    where = f"runtime.storage: found {grid.runtime.storage}"
+    try:
+        store.check_writable()
+    except OSError as error:
+        yield f"{where}, {error.strerror}; allowed: a folder that can be written, with room"
+        return
+    free = shutil.disk_usage(store.root).free
+    if free < SPARE_BYTES:
+        yield f"{where} with {free / 1e9:.1f} GB free; allowed: at least {SPARE_BYTES / 1e9:.1f} GB"
+
+
+def _gpu_faults(grid: Grid) -> Iterator[str]:
+    """On a cluster Ray knows its GPUs; here the driver's own machine is asked."""
+    gpus = grid.runtime.gpus
+    most = max(gpus.values(), default=0.0) if isinstance(gpus, dict) else gpus
+    if not most or os.environ.get("RAY_ADDRESS"):
+        return
+    found = gpu_bytes()
+    if len(found) < most:
+        yield (
+            f"runtime.gpus: found {most:g} for a trial, but this machine has {len(found)}; allowed: a machine with GPUs, "
+            "RAY_ADDRESS of a cluster that has some, or gpus: 0 (reserves none; trials compute on the CPU)"
+        )
+
+
+def gpu_bytes() -> list[int]:
+    """Memory of each GPU of this machine, bytes; empty without any."""
+    try:
+        asked = ["nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
+        lines = subprocess.run(asked, capture_output=True, text=True, check=True, timeout=20).stdout.split()
+        return [int(line) * 1024**2 for line in lines]
+    except (OSError, ValueError, subprocess.SubprocessError):
+        return []
+
+
+def _look_at_data(request: Request, manifests: Manifests, findings: Findings, say: Say) -> None:
+    from workers.data.scan import Manifest, scan  # numpy and Pillow, which planning alone does not need
+
+    known = manifests.found.get(request.key)
+    before = Manifest.from_json(known) if known else None
+    if before is None:
+        say(f"reading {request.words}")
+    found = scan(
+        request.layout,
+        tuple(map(Path, request.folders)),
+        low=tuple(map(Path, request.low)),
+        scale=request.scale if request.low else None,
+        known=before,
+    )
+    if found.faults:
+        findings.faults += [f"data.sets.{request.name}: {fault}" for fault in found.faults]
+        manifests.found.pop(request.key, None)
+    if before is None or found != before:
+        findings.looked_at.append(request.words)
+    if not found.faults:
+        manifests.found[request.key] = found.to_json()
+
+
+def _look_at_files(wanted: list[Request], manifests: Manifests, findings: Findings, say: Say, offline: bool) -> None:
+    """Weights and judges, in a child process: their libraries take seconds to import, and torch stays out of here."""
+    unknown = [one for one in wanted if not _still_there(manifests.found.get(one.key))]
+    if not unknown:
+        return
+    say(f"looking for the weights of {', '.join(one.name for one in unknown)}")
+    for request, answer in zip(unknown, _ask(unknown, offline), strict=True):
+        findings.looked_at.append(request.words)
+        if answer["fault"]:
+            findings.faults.append(f"{request.words}: {answer['fault']}")
+            manifests.found.pop(request.key, None)
+        else:
+            marks = [_mark(Path(path)) for path, _ in answer["files"]]
+            manifests.found[request.key] = {**answer, "marks": marks}
+
+
+def _still_there(manifest: dict[str, Any] | None) -> bool:
+    """Whether the files of a manifest have the sizes and times that they had when they were digested."""
+    if manifest is None:
+        return False
+    return [_mark(Path(path)) for path, _ in manifest["files"]] == manifest["marks"]
+
+
+def _mark(path: Path) -> list[int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return [found.st_size, found.st_mtime_ns]
+
+
+def _ask(wanted: Iterable[Request], offline: bool) -> list[dict[str, Any]]:
+    """Answers of `python -m workers.prefetch` in the order of the requests."""
+    with tempfile.TemporaryDirectory(prefix="prefetch-") as folder:
+        request, answer = Path(folder, "request.json"), Path(folder, "answer.json")
+        asked = [
+            {"kind": one.kind, "name": one.name, "tag": one.tag, "path": one.tag if one.kind == "file" else ""}
+            for one in wanted
+        ]
+        request.write_text(json.dumps(asked))
+        command = [sys.executable, "-m", "workers.prefetch", str(request), str(answer)]
+        root = Path(__file__).parent.parent
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(root), os.environ.get("PYTHONPATH", "")])}
+        ended = subprocess.run(
+            [*command, *(["--offline"] if offline else [])], env=environment, capture_output=True, text=True
+        )
+        if ended.returncode or not answer.exists():
+            raise RuntimeError(f"workers.prefetch ended with {ended.returncode}:\n{ended.stderr[-4000:]}")
+        answers: list[dict[str, Any]] = json.loads(answer.read_text())
+        return answers

@@ -1,0 +1,79 @@
+"""Per-channel statistics of a data set under a frozen backbone: what a metric is fitted on.
+
+l and s of a pair depend on the backbone alone, never on alpha and beta. They are computed in one pass and kept, once for
+each (backbone, weights, data set), in the node's cache: another fit, or another seed with equal weights, reads them.
+"""
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from orchestrator.spec import FrIqa, IqaData
+from workers.context import Context
+from workers.data.iqa_sets import IqaSet, open_set
+from workers.losses.dists import channel_statistics
+from workers.models.backbones import Backbone
+from workers.predictions import batches
+
+
+@dataclass(frozen=True)
+class Table:
+    """l and s of every pair of a set, and the set."""
+
+    data: IqaSet
+    luminance: Tensor
+    """(N, C)."""
+    structure: Tensor
+    """(N, C)."""
+
+    @property
+    def quality(self) -> Tensor:
+        """(N,), higher is better."""
+        return torch.from_numpy(self.data.quality.copy())
+
+
+def table(backbone: Backbone, spec: FrIqa, data: IqaData, context: Context) -> Table:
+    """The table of `data` under `backbone`, which is built from `spec` and in evaluation mode; computed once a node."""
+    opened = open_set(data, context.sources)
+    file = context.sources.cache / "statistics" / f"{_address(spec, data)}.npy"
+    if not file.exists():
+        _write(file, _statistics(backbone, opened, context).numpy())
+    # Mapped, not read: the fit takes what it needs. Copy on write, because torch wants writable memory.
+    luminance, structure = torch.from_numpy(np.load(file, mmap_mode="c")).chunk(2, 1)
+    return Table(opened, luminance, structure)
+
+
+def quality_of(table: Table, alpha: Tensor, beta: Tensor) -> np.ndarray:
+    """-D of each pair under these weights, (N,) float64: what `Dists` computes from images."""
+    distance = (1 - table.luminance).double() @ alpha.double() + (1 - table.structure).double() @ beta.double()
+    quality: np.ndarray = (-distance).numpy()
+    return quality
+
+
+@torch.no_grad()
+def _statistics(backbone: Backbone, data: IqaSet, context: Context) -> Tensor:
+    """[l, s] of all pairs, (N, 2C) float32 on the CPU."""
+    rows = []
+    for done, (reference, distorted) in enumerate(batches(data, context.device)):
+        rows.append(torch.cat(channel_statistics(backbone, distorted, reference), 1).cpu())
+        context.report(done, 0, {})
+    return torch.cat(rows)
+
+
+def _address(spec: FrIqa, data: IqaData) -> str:
+    """What the table follows from. Specs are frozen dataclasses of plain values: their repr says all of them."""
+    parts = (spec.VERSION, spec.backbone, spec.weights, data, spec.numerics)
+    return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+
+def _write(file: Path, values: np.ndarray) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    temporary = file.with_suffix(f".{os.getpid()}.writing")
+    with open(temporary, "wb") as opened:
+        np.save(opened, values)
+    os.replace(temporary, file)  # two trials that compute the same table write the same bytes

@@ -1,4 +1,4 @@
-"""The verbs: `python -m orchestrator plan|sweep GRID`. Exit codes: 0 all that was planned is done; 1 something failed
+"""The verbs: `python -m orchestrator plan|preflight|prefetch|rehearse|sweep GRID`. Exit codes: 0 all that was planned is done; 1 something failed
 or is blocked; 2 the grid, a file or the store cannot be used; 130 interrupted."""
 
 import json
@@ -49,6 +49,34 @@ def sweep(grid: GridFile) -> None:
         print("stopped at once: what is done is kept; run the same command again", file=sys.stderr)
         code = EXIT_INTERRUPTED
     raise typer.Exit(code)
+
+
+@app.command("preflight")
+def preflight_(grid: GridFile) -> None:
+    """Checks data sets, weights, judges, storage and GPUs, and lists all that is wrong. `sweep` does it first, too."""
+    from orchestrator.sweep import looked_over
+
+    out = show.console()
+    checked = looked_over(grid, out)
+    show.manifests(out, checked.manifests, checked.grid)
+
+
+@app.command()
+def prefetch(grid: GridFile) -> None:
+    """Fetches every weights file that the grid names, once; afterwards nothing needs a network."""
+    from orchestrator.prefetch import run
+
+    raise typer.Exit(run(grid, show.console()))
+
+
+@app.command()
+def rehearse(
+    grid: GridFile, keep: Annotated[bool, typer.Option(help="keep what was run in results/rehearsal/")] = False
+) -> None:
+    """Runs each shape of trial for a few steps on stand-ins of the data, and measures what the grid will cost."""
+    from orchestrator.rehearse import run
+
+    raise typer.Exit(run(grid, show.console(), keep))
 
 
 def main() -> None:

@@ -1,12 +1,12 @@
 """Circularity: which judges share a network with which losses, as a declared table.
 
-A judge that looks through the very network that a loss was built on favours that loss whatever its images look like. Such
-a judge is dropped from a whole comparison, and every table exists once with and once without it (docs/study.md). Three
-degrees, the strongest first:
+A judge that looks through the very network that a loss was built on favours that loss whatever its images look like.
+Such a judge is dropped from a whole comparison, and every table exists once with and once without it (docs/study.md).
+Three degrees, the strongest first:
 
 - *weights*: the judge's frozen weights are the loss's own;
-- *pretraining*: its weights were trained, or fine-tuned from weights that were trained, on the same images with the same
-  objective by the same people (OpenAI's CLIP; the ImageNet-21k ViT that MANIQA starts from);
+- *pretraining*: its weights were trained, or fine-tuned from weights that were trained, on the same images with the
+  same objective by the same people (OpenAI's CLIP; the ImageNet-21k ViT that MANIQA starts from);
 - *architecture*: the same trunk at the same size, whatever its patch size and weights: VGG-16, ResNet-50, ViT-B, ViT-B
   with CLIP's changes, AlexNet. Randomly drawn weights can share no more than this.
 
@@ -23,8 +23,9 @@ from orchestrator.spec import unknown
 
 @dataclass(frozen=True, kw_only=True)
 class Kinship:
-    """What a judge's network is kin to. Patterns are regular expressions for a whole `<model>`, or with released weights
-    `<model>` of timm (its tag is in its name) and `<model>.<weights>` of open_clip; empty: none."""
+    """What a judge's network is kin to. The patterns are regular expressions for whole names, empty for none:
+    `architecture` for `<model>`, the others for timm's `<model>`, which holds its tag, and open_clip's `<model>.<tag>`.
+    """
 
     network: str
     """The judge's network and weights in words; empty for a judge without a network."""
@@ -112,7 +113,7 @@ KINSHIP: dict[str, Kinship] = {
 
 
 def shared(judge: str, backbone_model: str, weights: str) -> str | None:
-    """Why the judge and a loss on this backbone are circular, in words that begin with the degree; None if they are not.
+    """Why the judge and a loss on this backbone are circular, in words that begin with the degree; None if not.
 
     Args:
         judge: pyiqa's name.

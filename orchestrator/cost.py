@@ -5,6 +5,7 @@ its networks). Rates come from finished trials of the grid's own store, else fro
 table of orders of magnitude. A rehearsal on a CPU knows operations, not seconds on a GPU: those are a range.
 """
 
+import math
 import statistics
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
@@ -151,6 +152,6 @@ class Costs:
         work, name = self.work.of(spec), shape(spec)
         if name in self.measured:
             return self.measured[name] * work
-        if (range_ := self.rehearsed.gpu_seconds(spec, work)) is not None:
-            return (range_[0] * range_[1]) ** 0.5
+        if (bounds := self.rehearsed.gpu_seconds(spec, work)) is not None:
+            return math.sqrt(bounds[0] * bounds[1])
         return max(SECONDS_AT_LEAST, work / 1e6 * SECONDS_PER_MEGAPIXEL.get(spec.KIND, 0.0))

@@ -116,13 +116,13 @@ def _look_at_files(wanted: list[Request], manifests: Manifests, findings: Findin
     if not unknown:
         return
     say(f"looking for the weights of {', '.join(one.name for one in unknown)}")
-    for request, answer in zip(unknown, _ask(unknown, offline), strict=True):
+    for request, answer in zip(unknown, ask(unknown, offline), strict=True):
         findings.looked_at.append(request.words)
         if answer["fault"]:
             findings.faults.append(f"{request.words}: {answer['fault']}")
             manifests.found.pop(request.key, None)
         else:
-            marks = [_mark(Path(path)) for path, _ in answer["files"]]
+            marks = [mark(Path(path)) for path, _ in answer["files"]]
             manifests.found[request.key] = {**answer, "marks": marks}
 
 
@@ -130,10 +130,11 @@ def _still_there(manifest: dict[str, Any] | None) -> bool:
     """Whether the files of a manifest have the sizes and times that they had when they were digested."""
     if manifest is None:
         return False
-    return [_mark(Path(path)) for path, _ in manifest["files"]] == manifest["marks"]
+    return bool([mark(Path(path)) for path, _ in manifest["files"]] == manifest["marks"])
 
 
-def _mark(path: Path) -> list[int] | None:
+def mark(path: Path) -> list[int] | None:
+    """Size and time of a file: while they stay, its digest is taken as it is. None where there is none."""
     try:
         found = path.stat()
     except OSError:
@@ -141,8 +142,8 @@ def _mark(path: Path) -> list[int] | None:
     return [found.st_size, found.st_mtime_ns]
 
 
-def _ask(wanted: Iterable[Request], offline: bool) -> list[dict[str, Any]]:
-    """Answers of `python -m workers.prefetch` in the order of the requests."""
+def ask(wanted: Iterable[Request], offline: bool) -> list[dict[str, Any]]:
+    """Answers (files with their digests, content, fault) of `python -m workers.prefetch` in the order of the requests."""
     with tempfile.TemporaryDirectory(prefix="prefetch-") as folder:
         request, answer = Path(folder, "request.json"), Path(folder, "answer.json")
         asked = [

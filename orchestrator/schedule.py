@@ -70,9 +70,16 @@ class Listener:
 
 
 def run(
-    plan: Plan, store: Store, runtime: Runtime, stop: Stop, provenance: Mapping[str, Any], listener: Listener
+    plan: Plan,
+    store: Store,
+    runtime: Runtime,
+    stop: Stop,
+    provenance: Mapping[str, Any],
+    listener: Listener,
+    rehearsal: bool = False,
 ) -> Outcome:
-    """Runs what is to do in `plan` and returns when all is done, failed or out of reach, or after `stop`."""
+    """Runs what is to do in `plan` and returns when all is done, failed or out of reach, or after `stop`. In a
+    `rehearsal` trials count their operations."""
     queue = ReadyQueue(plan)
     outcome = Outcome(queue)
     given = {
@@ -80,6 +87,7 @@ def run(
         "checkpoint_seconds": runtime.checkpoint_seconds,
         "stop": str(stop.file.resolve()),
         "provenance": dict(provenance),
+        "rehearsal": rehearsal,
     }
     with reaper.guard(), tempfile.TemporaryDirectory(prefix="sweep-tune-") as scratch:
         try:

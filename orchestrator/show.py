@@ -10,8 +10,10 @@ from rich.console import Console
 from rich.table import Table
 
 from orchestrator.checks import Check
+from orchestrator.manifests import Manifests, requests
 from orchestrator.plan import Node, Plan
 from orchestrator.ready import ReadyQueue
+from orchestrator.sections import Grid
 from orchestrator.spec import KINDS
 from orchestrator.store import Store, progress
 
@@ -127,6 +129,16 @@ def outcome(out: Console, planned: Plan, queue: ReadyQueue, tracebacks: dict[str
     for name, node in planned.nodes.items():
         if queue.state[name] == "diverged":
             out.print(f"[yellow]diverged[/] (an outcome, not a failure): {node.kind} {name}: {names[name]}")
+
+
+def manifests(out: Console, found: Manifests, grid: Grid) -> None:
+    """A line for each data set, weights file and judge that a preflight found in order."""
+    for request in requests(grid):
+        manifest = found.found[request.key]
+        amount = f"{manifest['images']} images" if request.kind == "data" else f"{len(manifest['files'])} files"
+        stand_in = ", a generated stand-in" if manifest.get("stand_in") else ""
+        digest = f"sha256 {manifest['content'][:12]}" if manifest["content"] else "needs no file"
+        out.print(f"in order: {request.words}: {amount}{stand_in}, {digest}", markup=False)
 
 
 def checks(out: Console, results: list[Check]) -> None:

@@ -133,9 +133,9 @@ def _run_trials(sweep: Sweep, mirror: Any, out: Console) -> int:
             if status in ("done", "diverged"):
                 mirror.add(node)
 
-        while_running.enter_context(_signals(stop))
+        while_running.enter_context(signals(stop))
         listener = schedule.Listener(started, ended)
-        outcome = schedule.run(sweep.plan, sweep.store, sweep.grid.runtime, stop, _provenance(), listener)
+        outcome = schedule.run(sweep.plan, sweep.store, sweep.grid.runtime, stop, provenance(), listener)
     incomplete = bool(set(outcome.queue.state.values()) - {"done", "diverged", "not applicable"})
     mirror.close("KILLED" if outcome.interrupted else "FAILED" if incomplete else "FINISHED")
     if outcome.fault:
@@ -193,7 +193,7 @@ def _is_up_to_date(sweep: Sweep) -> bool:
         return False
 
 
-def _provenance() -> dict[str, Any]:
+def provenance() -> dict[str, Any]:
     """Commit of the code, and whether it was changed since; None where there is no repository."""
     root = Path(__file__).parent.parent
 
@@ -210,7 +210,7 @@ def _provenance() -> dict[str, Any]:
 
 
 @contextmanager
-def _signals(stop: Any) -> Iterator[None]:
+def signals(stop: Any) -> Iterator[None]:
     """First Ctrl-C or SIGTERM: running trials save a checkpoint and end. Second: stop now."""
 
     def handle(number: int, frame: object) -> None:

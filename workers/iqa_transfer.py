@@ -15,32 +15,36 @@ import torch.nn.functional as F
 from scipy.stats import spearmanr
 from torch import Tensor
 
-from orchestrator.spec import IqaTransfer, RandomWeights
+from orchestrator.spec import IqaDataSet, IqaTransfer
 from workers.context import Context, Result
-from workers.data.iqa_sets import IqaBatches, IqaSet, ladder
+from workers.data.iqa_sets import IqaBatches, IqaSet, open_set
 from workers.losses.regression import regression_loss
-from workers.models import backbones
 from workers.models.iqa import IqaModel
 from workers.predictions import iqa_quality
 from workers.training import Loop, derive_seed
-from workers.weights import load_backbone, save_iqa_model
+from workers.weights import initial_backbone, save_iqa_model
 
 
 def run(spec: IqaTransfer, context: Context) -> Result:
     """Trains the model and exports its best step."""
     training = spec.training
-    train, validation = ladder(spec.train), ladder(spec.validation)
+    train, validation = open_set(spec.train, context.sources), open_set(spec.validation, context.sources)
     constant = float(train.quality.mean())
     seed = derive_seed("iqa head", spec.seed)
-    model = IqaModel(_backbone(spec, context), spec.task, constant, seed, training.features, training.head)
+    model = IqaModel(
+        initial_backbone(spec, context, "weights"), spec.task, constant, seed, training.features, training.head
+    )
     model.to(context.device)
     optimizer = torch.optim.Adam(parameter_groups(model, training.learning_rate, training.backbone_factor))
     best = Best(model, validation)
-    batches = IqaBatches(train, training.batch, derive_seed("iqa_transfer batches", spec.seed))
+    # A ladder's images are crops already.
+    crop = spec.train.crop if isinstance(spec.train, IqaDataSet) else 0
+    batches = IqaBatches(train, training.batch, derive_seed("iqa_transfer batches", spec.seed), crop)
     loop = Loop(context, training.steps, {"model": model, "optimizer": optimizer, "best": best})
     for step in loop:
         batch = batches.batch(step)
-        score = model(batch.distorted.to(context.device), batch.reference.to(context.device))
+        reference = batch.reference.to(context.device) if batch.reference is not None else None
+        score = model(batch.distorted.to(context.device), reference)
         loss = regression_loss(training.loss, score, batch.quality.to(context.device))
         optimizer.zero_grad()
         loss.backward()
@@ -99,9 +103,3 @@ def parameter_groups(model: IqaModel, rate: float, backbone_factor: float) -> li
     own = {id(parameter) for parameter in backbone}
     head = [parameter for parameter in model.parameters() if id(parameter) not in own]
     return [{"params": head, "lr": rate}, {"params": backbone, "lr": rate * backbone_factor}]
-
-
-def _backbone(spec: IqaTransfer, context: Context) -> backbones.Backbone:
-    if isinstance(spec.weights, RandomWeights):
-        return backbones.build(spec.backbone.model, derive_seed(spec.weights.purpose, spec.weights.seed))
-    return load_backbone(context.parent("weights"))

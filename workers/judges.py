@@ -26,14 +26,22 @@ ONE_AT_A_TIME = ("afine", "maniqa", "liqe")
 # Others score together what fits in this many pixels: 16 images of 512 x 512, one photograph of DIV2K.
 PIXELS_AT_ONCE = 2**22
 
-# Smallest height and width that a metric takes, pixels: LIQE cuts crops of 224, MS-SSIM halves four times under a window
-# of 11 (SSIM's own), VIF reflects at a pyramid's fourth level, LPIPS pools AlexNet's maps until none is left. Measured
-# with pyiqa 0.1.16, whose own errors say nothing of the size.
+# Smallest height and width that a metric takes, pixels: LIQE cuts crops of 224, MS-SSIM halves four times under SSIM's
+# window of 11, VIF reflects at a pyramid's fourth level, LPIPS pools AlexNet's maps until none is left. Measured with
+# pyiqa 0.1.16, whose own errors say nothing of the size.
 MINIMUM_SIZE = {"liqe": 224, "liqe_mix": 224, "ms_ssim": 161, "vif": 33, "lpips": 31, "ssim": 11, "ssimc": 11}
 MINIMUM_SIZE |= {"piqe": 8, "gmsd": 4, "fsim": 2}
 
 # A-FINE's ViT-B/32 has patches of 32 pixels and takes nothing else than multiples of it.
 MULTIPLE = {"afine": 32}
+
+# What building a judge of the study says, by the beginning of the message (regular expressions).
+KNOWN_WARNINGS = (
+    "pkg_resources is deprecated",  # openai-clip imports it
+    r"`torch\.jit\.load` is deprecated",  # CLIP's weights are TorchScript archives
+    "unclosed file",  # pyiqa computes a digest of CLIP's
+    ".* exists, but the SHA256 checksum does not match",  # offline.py says so
+)
 
 # pyiqa refuses values further than this outside [0, 1] (InferenceModel.eps).
 _TOLERANCE = 1e-6
@@ -93,7 +101,7 @@ class Judge:
 
     def _padded(self, images: torch.Tensor) -> torch.Tensor:
         """Right and bottom edges replicated up to a multiple. Resizing would resample the very artifacts that are
-        judged, and cropping would leave some out; an edge that goes on adds no structure, and equally to both images."""
+        judged, and cropping would leave some out; an edge that goes on adds no structure, to both images alike."""
         bottom, right = (-side % self._multiple for side in images.shape[2:])
         return F.pad(images, (0, right, 0, bottom), mode="replicate") if bottom or right else images
 
@@ -114,8 +122,8 @@ class Judge:
 def judge(name: str, device: str | torch.device = "cpu", batch: int = 16) -> Judge:
     """The judge `name` on `device`, scoring up to `batch` images at once; built once a process.
 
-    Raises ValueError for a name that pyiqa does not know, and workers.offline.MissingWeights when a file that it loads is
-    in no cache.
+    Raises ValueError for a name that pyiqa does not know, and workers.offline.MissingWeights when a file that it loads
+    is in no cache.
     """
     with prepared(name), offline.closed(f"judge {name!r}"):
         return build(name, device, batch)
@@ -126,10 +134,8 @@ def prepared(name: str) -> Iterator[None]:
     """For building: `name` is checked, pyiqa imported, its prints sent to stderr, its known warnings and its draws of
     random numbers kept inside. Raises ValueError for a name that pyiqa does not know."""
     with warnings.catch_warnings(), torch.random.fork_rng(devices=[]), redirect_stdout(sys.stderr):
-        # Of openai-clip, which some metrics import.
-        warnings.filterwarnings("ignore", message="pkg_resources is deprecated", category=UserWarning)
-        # CLIP's released weights are TorchScript archives.
-        warnings.filterwarnings("ignore", message=r"`torch.jit.\w+` is (deprecated|not supported)", append=False)
+        for message in KNOWN_WARNINGS:
+            warnings.filterwarnings("ignore", message=message)
         import pyiqa
 
         if name not in (names := pyiqa.list_models()):

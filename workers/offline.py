@@ -1,9 +1,9 @@
 """Trials never download: the doors by which libraries fetch weights, and what keeps them shut.
 
-pyiqa fetches its own files through torch.hub, CLIP's through urllib, and its backbones' through torchvision or timm, which
-asks the Hugging Face hub. `watch` stands at each of these and notes which file was asked for in vain and where it would
-have gone; `no_network` refuses every connection of this thread, also of doors that nobody thought of, so that a cached
-file is found and a missing one fails at once. Both put everything back when they end.
+pyiqa fetches its own files through torch.hub, CLIP's through urllib, and its backbones' through torchvision or timm,
+which asks the Hugging Face hub. `watch` stands at each of these and notes which file was asked for in vain and where it
+would have gone; `no_network` refuses every connection of this thread, also of doors that nobody thought of, so that a
+cached file is found and a missing one fails at once. Both put everything back when they end.
 """
 
 import importlib
@@ -93,7 +93,8 @@ def _watched(original: Callable[..., Any], describe: Callable[..., str], seen: W
 @contextmanager
 def no_network() -> Iterator[list[str]]:
     """Refuses connections of this thread (those of other threads, which are none of a judge's, go on), and sets the
-    Hugging Face hub offline, so that it gives cached files and says at once when there is none. Yields what was refused."""
+    Hugging Face hub offline: it then gives cached files and says at once when there is none. Yields what was refused.
+    """
     thread, refused = threading.get_ident(), []
 
     def guarded(original: Callable[..., Any]) -> Callable[..., Any]:

@@ -93,7 +93,7 @@ def sha256(path: Path) -> str:
 
 
 def _find(wanted: Wanted) -> list[Path]:
-    """Files of what is wanted, fetched if need be. Raises OSError, ValueError or RuntimeError that says what is wrong."""
+    """Files of what is wanted, fetched if need be. Raises an OSError, ValueError or RuntimeError that says why not."""
     match wanted.kind:
         case "timm":
             return [_timm(wanted.name, wanted.tag)]
@@ -196,8 +196,8 @@ def _watch_reads() -> None:
 
 @contextmanager
 def _files_read() -> Iterator[set[Path]]:
-    """Weights in the caches that Python opens meanwhile; complete when it ends. safetensors opens files by itself: those
-    are the hub's and come through its door."""
+    """Weights in the caches that Python opens meanwhile; complete when it ends. safetensors opens files by itself:
+    those are the hub's and come through its door."""
     import torch.hub
 
     _watch_reads()

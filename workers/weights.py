@@ -19,12 +19,10 @@ from workers.context import Context
 from workers.losses.dists import Dists, with_l2_pooling
 from workers.models import backbones
 from workers.models.iqa import Features, Head, IqaModel
+from workers.models.released import UnusableWeights as UnusableWeights
+from workers.models.released import reading
 from workers.models.swinir import SwinIR
 from workers.training import derive_seed
-
-
-class UnusableWeights(ValueError):
-    """A weights file that is missing, damaged, or not of the model it should be of; says which and what to do."""
 
 
 def export(path: Path, state: Mapping[str, torch.Tensor], **about: Any) -> None:
@@ -98,6 +96,21 @@ def load_generator(folder: Path) -> SwinIR:
         generator = SwinIR(about["scale"], spec.SwinIR(**settings))
         generator.load_state_dict(tensors, strict=True)
         return generator
+
+
+def load_official(path: Path, settings: spec.SwinIR, scale: int) -> SwinIR:
+    """The generator of a checkpoint in the official layout: {"params": state} or {"params_ema": state}, of which the
+    average is taken where there are both. Raises UnusableWeights for a file that cannot be read, and for a model that
+    is not of these settings."""
+    generator = SwinIR(scale, settings)
+    with reading(path, f"the x{scale} generator {settings}"):
+        found = torch.load(path, weights_only=True, map_location="cpu")
+        state = found.get("params_ema", found.get("params")) if isinstance(found, dict) else None
+        if not isinstance(state, dict):
+            entries = ", ".join(map(str, list(found)[:3])) if isinstance(found, dict) else f"a {type(found).__name__}"
+            raise ValueError(f"found {entries}; an official checkpoint holds params or params_ema")
+        generator.load_state_dict(state, strict=True)
+    return generator
 
 
 def save_metric(folder: Path, metric: Dists, model: str) -> None:

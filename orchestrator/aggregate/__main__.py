@@ -11,7 +11,8 @@ from rich.console import Console
 from rich.table import Table as Grid
 
 from orchestrator.aggregate import figures, report, scores, tables, writing
-from orchestrator.grid import LAST_SWEEP, RESULTS, GridError
+from orchestrator.grid import LAST_SWEEP, RESULTS, GridError, load
+from orchestrator.sections import Grid as Study
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,12 @@ def aggregate(grid_path: Path, out: Path | None = None, console: Console | None 
 
     `out` is results/<grid's name> unless given. Raises `grid.GridError` for a grid that is not valid.
     """
-    evidence = scores.read(grid_path)
+    return aggregate_grid(load(grid_path), out, console)
+
+
+def aggregate_grid(grid: Study, out: Path | None = None, console: Console | None = None) -> Summary:
+    """As `aggregate`, for a grid that has been read."""
+    evidence = scores.read(grid)
     out = out or RESULTS / evidence.name
     built = tables.build(evidence)
     by_name = {table.name: table.frame for table in built}

@@ -19,10 +19,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from orchestrator import grid as grids
 from orchestrator import matrix
 from orchestrator.identity import key
 from orchestrator.manifests import Manifests
+from orchestrator.sections import Grid
 from orchestrator.spec import Trial, parents
 from orchestrator.store import Store
 
@@ -60,9 +60,8 @@ class Evidence:
     restorations: pd.DataFrame
 
 
-def read(grid_path: Path) -> Evidence:
-    """The evidence that the store holds for the grid. Raises `grid.GridError` for a grid that is not valid."""
-    grid = grids.load(grid_path)
+def read(grid: Grid) -> Evidence:
+    """The evidence that the store holds for the grid."""
     store = Store(grid.runtime.storage)
     study = matrix.expand(grid, Manifests.read(store.root))
     outcomes = _Outcomes(store)

@@ -82,7 +82,8 @@ def test_vgg_maps_are_rectified_and_taken_before_each_pool() -> None:
 
 def test_unknown_name_says_what_is_allowed_and_what_is_near() -> None:
     with pytest.raises(
-        ValueError, match=r"model: found 'small/vg'; allowed: small/convnext, .*did you mean 'small/vgg'\?"
+        ValueError,
+        match=r"model: found 'small/vg'; allowed: open_clip/<model>, small/convnext, .*timm/<model>.<tag>; did you mean 'small/vgg'\?",
     ):
         build("small/vg", seed=0)
 

@@ -1,6 +1,8 @@
 """DISTS: the properties of the metric, independent computations of it, and the fit of its weights."""
 
+from collections.abc import Iterator
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -81,22 +83,49 @@ def test_statistics_equal_numpy(name: str) -> None:
     np.testing.assert_allclose(structure.numpy(), np.concatenate(expected_s, 1), atol=1e-5)
 
 
-def test_equals_pyiqa_on_vgg16(monkeypatch: pytest.MonkeyPatch) -> None:
-    # Whole network, L2 pools and formula, with random VGG-16 weights: the released ones cannot be had offline.
+@pytest.fixture(scope="module")
+def official() -> Iterator[tuple[Any, Backbone]]:
+    """pyiqa's DISTS and our VGG-16 with the same random weights: the released ones cannot be had offline."""
     dists_arch = pytest.importorskip("pyiqa.archs.dists_arch", exc_type=ImportError)
-    with torch.random.fork_rng(devices=[]):
+    backbone = build("timm/vgg16.tv_in1k", seed=0)
+    features = make_layers(list(cfgs["vgg16"]), batch_norm=False)
+    assert isinstance(backbone.network, VGG)
+    features.load_state_dict(backbone.network.features.state_dict(), strict=True)
+    with pytest.MonkeyPatch.context() as patch, torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        network = VGG(cfgs["vgg16"][:-1], num_classes=0, mlp_ratio=1 / 4096)
-        features = make_layers(list(cfgs["vgg16"]), batch_norm=False)
-        features.load_state_dict(network.features.state_dict(), strict=True)
-        monkeypatch.setattr(dists_arch.models, "vgg16", lambda **_: SimpleNamespace(features=features))
-        official = dists_arch.DISTS(pretrained=False)
-    weights = torch.cat((official.alpha, official.beta)).detach().flatten()
-    alpha, beta = (weights / weights.sum()).chunk(2)
-    ours = Dists(with_l2_pooling(Backbone(network, minimum_size=16)), alpha, beta)
-    x, y = images(2, 50), images(2, 50, seed=1)
-    with torch.no_grad():
-        torch.testing.assert_close(ours(x, y), official(x, y).flatten(), atol=1e-5, rtol=1e-4)
+        patch.setattr(dists_arch.models, "vgg16", lambda **_: SimpleNamespace(features=features))
+        yield dists_arch.DISTS(pretrained=False).eval(), with_l2_pooling(backbone)
+
+
+def official_like_weights() -> tuple[Tensor, Tensor]:
+    """alpha and beta spread as the released ones are: alpha up to 80 times its least, most of beta exactly zero."""
+    generator = torch.Generator().manual_seed(1)
+    alpha = 2.5e-4 + 0.02 * torch.rand(1475, generator=generator) ** 4
+    beta = torch.rand(1475, generator=generator) * 1e-3
+    beta[torch.randperm(1475, generator=generator)[:1063]] = 0
+    return alpha, beta
+
+
+@pytest.mark.parametrize("weights", ["initial", "official-like"])
+@pytest.mark.parametrize(("height", "width"), [(64, 64), (50, 75)])
+def test_equals_pyiqa_on_vgg16(official: tuple[Any, Backbone], weights: str, height: int, width: int) -> None:
+    # Whole network, L2 pools, formula and gradient.
+    theirs, backbone = official
+    if weights == "official-like":
+        for parameter, values in zip((theirs.alpha, theirs.beta), official_like_weights(), strict=True):
+            parameter.data = values.view(1, -1, 1, 1)
+    given = torch.cat((theirs.alpha, theirs.beta)).detach().flatten()
+    ours = Dists(backbone, *(given / given.sum()).chunk(2))
+    x, y = (torch.rand(2, 3, height, width, generator=torch.Generator().manual_seed(seed)) for seed in (0, 1))
+    values, gradients = [], []
+    for distance in (ours, theirs):
+        image = x.clone().requires_grad_()
+        value = distance(image, y).flatten()
+        value.sum().backward()
+        values.append(value.detach())
+        gradients.append(image.grad)
+    torch.testing.assert_close(*values, atol=1e-5, rtol=0)
+    torch.testing.assert_close(*gradients, atol=1e-5 * gradients[1].abs().max().item(), rtol=1e-3)
 
 
 def test_l2_pooling_copies_and_freezes() -> None:
@@ -108,6 +137,15 @@ def test_l2_pooling_copies_and_freezes() -> None:
     assert not pooled.training
     assert not any(p.requires_grad for p in pooled.parameters())
     assert pooled.state_dict().keys() == backbone.state_dict().keys()
+
+
+@pytest.mark.parametrize("name", ["small/resnet", "timm/vgg11_bn.tv_in1k"])
+def test_max_pools_in_front_of_batch_norm_stay(name: str) -> None:
+    backbone = build(name, seed=0).eval()
+    pooled = with_l2_pooling(backbone)
+    assert any(isinstance(m, torch.nn.MaxPool2d) for m in pooled.modules())
+    assert not any(p.requires_grad for p in pooled.parameters())
+    assert all(torch.equal(a, b) for a, b in zip(backbone(images(1)), pooled(images(1)), strict=True))
 
 
 def test_metric_stays_in_evaluation() -> None:

@@ -1,4 +1,4 @@
-"""Whether an image file is what data sets may hold: eight bits a channel, colour or grey, nothing lost on the way to RGB."""
+"""Whether an image file is what data sets may hold: eight bits a channel, grey or colour, nothing lost in RGB."""
 
 import hashlib
 import io
@@ -28,7 +28,7 @@ class Look:
     """What is wrong and what is expected; empty for a usable image."""
 
 
-def look(path: Path) -> Look:
+def look(path: Path, minimum_side: int = MINIMUM_SIDE) -> Look:
     """Reads and decodes an image. Never raises for what is wrong with the file: that is its `fault`."""
     try:
         data = path.read_bytes()
@@ -42,7 +42,7 @@ def look(path: Path) -> Look:
     except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error and their own
         why = f"not decodable ({error or type(error).__name__}); expected a whole image: copy it again"
         return Look(len(data), sha256, kind="unreadable images", fault=why)
-    kind, fault = _fault(image, data)
+    kind, fault = _fault(image, data, minimum_side)
     return Look(len(data), sha256, image.size, kind, fault)
 
 
@@ -52,7 +52,7 @@ def _decode(data: bytes) -> Image.Image:
     return image
 
 
-def _fault(image: Image.Image, data: bytes) -> tuple[str, str]:
+def _fault(image: Image.Image, data: bytes, minimum_side: int) -> tuple[str, str]:
     allowed = "expected 8 bits a channel, RGB or grey, without transparency"
     # Pillow reads 16-bit RGB as 8-bit without a word; the depth stands in the header.
     if data.startswith(_PNG) and data[_PNG_DEPTH] == 16:
@@ -60,7 +60,7 @@ def _fault(image: Image.Image, data: bytes) -> tuple[str, str]:
     if image.mode not in LOSSLESS or "transparency" in image.info:
         found = f"mode {image.mode}" + (" with transparency" if "transparency" in image.info else "")
         return "images that are not 8-bit RGB", f"found {found}; {allowed}"
-    if min(image.size) < MINIMUM_SIDE:
+    if min(image.size) < minimum_side:
         width, height = image.size
-        return "small images", f"found {width} x {height} pixels; expected at least {MINIMUM_SIDE} on each side"
+        return "small images", f"found {width} x {height} pixels; expected at least {minimum_side} on each side"
     return "", ""

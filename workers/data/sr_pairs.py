@@ -19,7 +19,7 @@ from torch.nn import functional
 from orchestrator import spec
 from workers.data import photographs
 from workers.data.pixels import Pixels, open_made, open_pixels
-from workers.data.scan import SUFFIXES, image_names
+from workers.data.scan import SUFFIXES, image_names, partners
 from workers.sources import DataFolders, Sources
 
 
@@ -128,7 +128,7 @@ def _images(data: spec.SrImages, folders: DataFolders, cache_folder: Path, scale
     files = _files(data.name, folders.folders)
     high = open_pixels(data.content, list(files.items()), cache_folder)
     if folders.low:
-        low = _official_low(data, _low_files(data.name, files, folders, scale), high, cache_folder, scale)
+        low = _official_low(data, _low_files(data.name, folders, scale), high, cache_folder, scale)
     else:
         makes = [(name, partial(_reduced, high, name, scale)) for name in files]
         low = open_made(f"{data.content}-bicubic-x{scale}", makes, cache_folder)
@@ -151,21 +151,16 @@ def _files(name: str, folders: Sequence[Path]) -> dict[str, Path]:
     return found
 
 
-def _low_files(name: str, files: Mapping[str, Path], folders: DataFolders, scale: int) -> dict[str, Path]:
-    """The official low-resolution file of each image: 0001x4.png for 0001.png, as in DIV2K, or one of its name."""
-    beside = {
-        folder: {Path(file).stem: low / file for file in image_names(low)}
-        for folder, low in zip(folders.folders, folders.low, strict=True)
-    }
+def _low_files(name: str, folders: DataFolders, scale: int) -> dict[str, Path]:
+    """The official low-resolution file of each image, by the rule of the scan."""
     found = {}
-    for stem, file in files.items():
-        available = beside[file.parent]
-        partner = available.get(f"{stem}x{scale}") or available.get(stem)
-        if partner is None:
-            raise ValueError(
-                f"{name}: found no low-resolution side of {file}; allowed: {stem}x{scale}.png or {file.name}"
-            )
-        found[stem] = partner
+    for folder, low in zip(folders.folders, folders.low, strict=True):
+        for file, partner in partners(image_names(folder), low, scale).items():
+            stem = Path(file).stem
+            if partner is None:
+                allowed = f"{stem}x{scale}.png or {file} in {low}"
+                raise ValueError(f"{name}: found no low-resolution side of {folder / file}; allowed: {allowed}")
+            found[stem] = low / partner
     return found
 
 

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from scipy.stats import rankdata
+from timm.models.vgg import VGG
 from torch import Tensor, nn
 
 from orchestrator import spec
@@ -45,12 +46,15 @@ class L2Pool(nn.Module):
 
 
 def with_l2_pooling(backbone: Backbone) -> Backbone:
-    """A copy of `backbone` for DISTS: each max pool an L2 pool, parameters frozen, in evaluation mode."""
+    """A copy of `backbone` for DISTS, parameters frozen, in evaluation mode: in a VGG without batch norm each max pool
+    becomes an L2 pool, as in the paper. Nowhere else: a batch norm that is frozen after training behind a max pool, as
+    in a ResNet, would meet features of another scale, and the network would not be the released one any more."""
     pooled = copy.deepcopy(backbone)
-    for module in list(pooled.modules()):
-        for name, child in module.named_children():
-            if isinstance(child, nn.MaxPool2d):
-                setattr(module, name, L2Pool())
+    network = pooled.network
+    if isinstance(network, VGG) and not network.use_norm:
+        for name, layer in network.features.named_children():
+            if isinstance(layer, nn.MaxPool2d):
+                setattr(network.features, name, L2Pool())
     return pooled.requires_grad_(False).eval()
 
 

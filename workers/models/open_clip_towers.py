@@ -1,7 +1,7 @@
 """Backbones from open_clip: the image tower of a CLIP model, on images of any size."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import open_clip
 import torch
@@ -29,6 +29,15 @@ class TransformerMaps(nn.Module):
         self.tower = tower
         blocks, channels = len(tower.transformer.resblocks), tower.transformer.width
         self.feature_info = [{"num_chs": channels, "reduction": tower.patch_size[0]} for _ in range(blocks)]
+
+    def train(self, mode: bool = True) -> Self:
+        """As usual, but attention, which has no dropout, always counts as in training: in evaluation PyTorch computes
+        it another way for images without gradient, and an image would differ from itself as its own reference."""
+        super().train(mode)
+        for module in self.modules():
+            if isinstance(module, nn.MultiheadAttention):
+                module.training = True
+        return self
 
     def prune_intermediate_layers(self, indices: list[int], **parts: bool) -> None:
         """Removes what lies behind the blocks `indices`: pooling, and the `parts` prune_norm and prune_head."""

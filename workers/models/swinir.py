@@ -61,7 +61,10 @@ class SwinIR(nn.Module):
         for layer in self.layers:
             tokens = layer(tokens)
         deep = self.conv_after_body(self.norm(tokens).permute(0, 3, 1, 2)) + shallow
-        restored = self._upsample(deep)
+        if self.upsampler == "pixelshuffledirect":
+            restored: Tensor = self.upsample(deep)
+        else:
+            restored = self.conv_last(self._enlarge(self.conv_before_upsample(deep)))
         return restored[:, :, : height * self.scale, : width * self.scale] + self.mean
 
     def _add_upsampler(self, channels: int) -> None:
@@ -78,16 +81,15 @@ class SwinIR(nn.Module):
                 self.add_module(name, nn.Conv2d(UPSAMPLE_CHANNELS, UPSAMPLE_CHANNELS, 3, padding=1))
         self.conv_last = nn.Conv2d(UPSAMPLE_CHANNELS, 3, 3, padding=1)
 
-    def _upsample(self, deep: Tensor) -> Tensor:
-        if self.upsampler == "pixelshuffledirect":
-            return self.upsample(deep)
-        features: Tensor = self.conv_before_upsample(deep)
+    def _enlarge(self, features: Tensor) -> Tensor:
+        """By `scale`, at UPSAMPLE_CHANNELS."""
         if self.upsampler == "pixelshuffle":
-            return self.conv_last(self.upsample(features))
+            enlarged: Tensor = self.upsample(features)
+            return enlarged
         for name in self._doublings():
-            features = self.get_submodule(name)(F.interpolate(features, scale_factor=2, mode="nearest"))
-            features = F.leaky_relu(features, LEAK)
-        return self.conv_last(F.leaky_relu(self.get_submodule("conv_hr")(features), LEAK))
+            wide = F.interpolate(features, scale_factor=2, mode="nearest")
+            features = F.leaky_relu(self.get_submodule(name)(wide), LEAK)
+        return F.leaky_relu(self.get_submodule("conv_hr")(features), LEAK)
 
     def _doublings(self) -> list[str]:
         """Official names of the convolutions behind each nearest-neighbour doubling."""

@@ -47,7 +47,8 @@ def content_of(name: str) -> str:
 
 def each(items: Iterable[Item], make: Callable[[Item], Made]) -> list[Made]:
     """`make` of every item; the faults of all items are raised together as one DataSetError."""
-    made, faults = [], []
+    made: list[Made] = []
+    faults: list[str] = []
     for item in items:
         try:
             made.append(make(item))

@@ -2,6 +2,7 @@
 was found and what is expected; all faults of a file are raised together."""
 
 import csv
+import io
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,7 +76,7 @@ def sheet(path: Path, columns: Sequence[str]) -> list[Line]:
 
     _check_there(path)
     try:
-        found = list(openpyxl.load_workbook(path, read_only=True, data_only=True).worksheets[0].values)
+        found = list(openpyxl.load_workbook(io.BytesIO(path.read_bytes()), data_only=True).worksheets[0].values)
     except Exception as error:  # openpyxl lets errors of zip, XML and its own through
         raise DataSetError([f"{path}: not readable as an Excel workbook ({error})"]) from error
     header = [str(name) for name in found[0]] if found else []

@@ -1,0 +1,205 @@
+"""The verb `rehearse`: proves that a grid's whole graph would run, and measures what it costs, without its data.
+
+Every distinct shape of trial runs once, for a few steps, with its real architectures and through the real scheduler, on
+generated stand-ins of the data sets and (where none are there) random weights in the released formats. Then the tables
+are built from what came out. The figures mean nothing; that there are some does.
+"""
+
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from orchestrator import cost, matrix, naming, plan, preflight, schedule, show
+from orchestrator.grid import RESULTS, GridError, load
+from orchestrator.manifests import Manifests, Request, requests
+from orchestrator.ready import ReadyQueue
+from orchestrator.sections import Grid
+from orchestrator.shrink import shrink, side
+from orchestrator.spec import Trial
+from orchestrator.store import Store, write_atomic
+from orchestrator.sweep import COST, EXIT_DONE, EXIT_INCOMPLETE, EXIT_INTERRUPTED, PROGRESS_SECONDS, provenance, signals
+from orchestrator.work import Work
+
+FOLDER = RESULTS / "rehearsal"
+
+
+@dataclass
+class Found:
+    """What of a grid's needs is on this machine."""
+
+    answers: dict[Request, dict[str, Any]]
+    """Of weights and judges: what `workers.prefetch` said."""
+
+    def judges(self) -> set[str]:
+        """Judges that can be had."""
+        return {one.name for one, answer in self.answers.items() if one.kind == "judge" and not answer["fault"]}
+
+    def missing(self) -> list[Request]:
+        """Weights that stand-ins must take the place of."""
+        return [one for one, answer in self.answers.items() if one.kind != "judge" and answer["fault"]]
+
+
+def run(file: Path, out: Console, keep: bool = False) -> int:
+    """Rehearses a grid file, writes `results/<grid>/cost.json` and returns the exit code. Raises GridError for a wrong
+    grid. With `keep` the rehearsal's own store, data and weights stay in results/rehearsal/<grid>/."""
+    started = time.monotonic()
+    grid = load(file)
+    folder = FOLDER / grid.name
+    shutil.rmtree(folder, ignore_errors=True)
+    on_gpu = bool(preflight.gpu_bytes())
+    found = _look(grid, out)
+    small = shrink(grid, folder.absolute(), found.judges(), on_gpu)
+    store = Store(small.runtime.storage)
+    _write_stand_ins(grid, small, found, store, on_gpu, out)
+    findings = preflight.check(small, store, say=lambda text: None)
+    if findings.faults:
+        raise GridError("\n".join(f"rehearsal: {fault}" for fault in findings.faults))
+    study = matrix.expand(small, Manifests.read(store.root))
+    planned, names = _plan(study)
+    out.print(f"[bold]{grid.name}[/]: {_told(study, planned)}")
+    outcome = _run_trials(planned, store, small, names, out)
+    show.outcome(out, planned, outcome.queue, outcome.tracebacks, names)
+    if outcome.interrupted:
+        return EXIT_INTERRUPTED
+    rehearsed = measure(planned, store, Manifests.read(store.root))
+    target = RESULTS / grid.name / COST
+    target.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(target, json.dumps(rehearsed.to_json(), indent=1) + "\n")
+    _aggregate(small, folder, out)
+    _tell_costs(rehearsed, planned, out)
+    failed = Counter(outcome.queue.state.values())["failed"]
+    if not keep and not failed:
+        shutil.rmtree(folder)
+    verdict = f"[red]{failed} trials failed[/]; their folders are in {store.root}" if failed else "[green]passed[/]"
+    out.print(f"rehearsal of {grid.name}: {verdict} in {show.duration(time.monotonic() - started)}; wrote {target}")
+    return EXIT_INCOMPLETE if failed else EXIT_DONE
+
+
+def _look(grid: Grid, out: Console) -> Found:
+    wanted = [one for one in requests(grid) if one.kind != "data"]
+    answers = dict(zip(wanted, preflight.ask(wanted, offline=True), strict=True)) if wanted else {}
+    found = Found(answers)
+    for request, answer in answers.items():
+        if answer["fault"] and request.kind == "judge":
+            out.print(f"left out: judge {request.name}: {answer['fault']}", markup=False)
+    for request in found.missing():
+        out.print(f"random weights stand in for {request.words}", markup=False)
+    return found
+
+
+def _write_stand_ins(grid: Grid, small: Grid, found: Found, store: Store, on_gpu: bool, out: Console) -> None:
+    """Writes data and weights, and the manifests of the weights: those of the data come from a preflight."""
+    root = store.root.parent
+    manifests = Manifests()
+    files = {one: root / "weights" / f"{i}.safetensors" for i, one in enumerate(found.missing())}
+    data = [one for one in requests(small) if one.kind == "data"]
+    asked = {
+        "side": side(grid, on_gpu),
+        "data": [{"layout": one.layout, "folders": one.folders, "scale": one.scale if one.low else 0} for one in data],
+        "weights": [{"model": _model(one), "file": str(file)} for one, file in files.items()],
+    }
+    out.print(f"writing stand-ins of {len(data)} data sets and {len(files)} weights files")
+    with tempfile.TemporaryDirectory(prefix="stand-ins-") as scratch:
+        request = Path(scratch, "request.json")
+        request.write_text(json.dumps(asked))
+        ended = subprocess.run(
+            [sys.executable, "-m", "workers.stand_ins", str(request)], capture_output=True, text=True
+        )
+        if ended.returncode:
+            raise RuntimeError(f"workers.stand_ins ended with {ended.returncode}:\n{ended.stderr[-4000:]}")
+    stand_ins = [Request("file", one.name, str(file)) for one, file in files.items()]
+    answers = dict(zip(files, preflight.ask(stand_ins, offline=True), strict=True)) if files else {}
+    for one, answer in {**found.answers, **answers}.items():
+        if not answer["fault"]:
+            marked = {**answer, "marks": [preflight.mark(Path(path)) for path, _ in answer["files"]]}
+            manifests.found[one.key] = {**marked, "stand_in": one in files}
+    manifests.write(store.root, Path(small.runtime.cache))
+
+
+def _model(request: Request) -> str:
+    """The model, in a grid's words, that a request for weights is for."""
+    if request.kind == "file":
+        return request.name
+    return f"{request.kind}/{request.name}" + (f".{request.tag}" if request.kind == "timm" and request.tag else "")
+
+
+def _plan(study: matrix.Study) -> tuple[plan.Plan, dict[str, str]]:
+    """One trial of each shape, with all that it depends on."""
+    chosen: dict[str, Trial] = {}
+    for label in study.labels:
+        for trial in plan.build([label.spec], {}, lambda spec: 0.0).nodes.values():
+            chosen.setdefault(cost.shape(trial.spec), trial.spec)
+    costs = cost.Costs(Work())
+    planned = plan.build(chosen.values(), {}, costs.seconds)
+    return planned, naming.names(study.labels, (node.spec for node in planned.nodes.values()))
+
+
+def _told(study: matrix.Study, planned: plan.Plan) -> str:
+    kinds = ", ".join(f"{counts.total()} {kind}" for kind, counts in planned.counts().items() if counts.total())
+    return f"{len(planned.nodes)} trials stand for every shape of the {study.cells} cells: {kinds}"
+
+
+def _run_trials(planned: plan.Plan, store: Store, grid: Grid, names: dict[str, str], out: Console) -> schedule.Outcome:
+    stop = schedule.Stop(store.root / "stop" / "rehearsal")
+    progress: list[show.Progress] = []
+
+    def started(address: str, queue: ReadyQueue) -> None:
+        progress.append(show.Progress(out, queue, store, names, PROGRESS_SECONDS * 3))
+        progress[0].__enter__()
+
+    listener = schedule.Listener(started, lambda node, status: None)
+    try:
+        with signals(stop):
+            return schedule.run(planned, store, grid.runtime, stop, provenance(), listener, rehearsal=True)
+    finally:
+        for one in progress:
+            one.__exit__()
+
+
+def measure(planned: plan.Plan, store: Store, manifests: Manifests) -> cost.Rehearsed:
+    """Rates by shape, from the records of a rehearsal."""
+    work = Work(manifests.found.values())
+    rehearsed = cost.Rehearsed()
+    for node in planned.nodes.values():
+        if store.status(node.kind, node.key) != "done":
+            continue
+        record = store.record(node.kind, node.key)
+        rehearsed.rates.setdefault(cost.shape(node.spec), rate(node.spec, record, work))
+        rehearsed.device, rehearsed.cuda = record["device"], "device" in record["peak_bytes"]
+    return rehearsed
+
+
+def rate(spec: Trial, record: dict[str, Any], work: Work) -> cost.Rate:
+    """What a pixel of work costs. A training's steps are timed by themselves; all else is taken whole."""
+    amount, measured = work.of(spec), record["measured"]
+    steps = getattr(getattr(spec, "training", None), "steps", 0)
+    steps += getattr(getattr(spec, "training", None), "discriminator_warmup", 0)
+    in_steps = measured.get("seconds_per_step", 0.0) * steps
+    flops = measured.get("flops_per_step", 0.0) * steps or measured.get("flops", 0.0)
+    seconds = in_steps or record["seconds"]
+    overhead = max(0.0, record["seconds"] - in_steps) if in_steps else 0.0
+    return cost.Rate(seconds / max(amount, 1.0), overhead, flops / max(amount, 1.0), record["peak_bytes"])
+
+
+def _aggregate(grid: Grid, folder: Path, out: Console) -> None:
+    from orchestrator.aggregate.__main__ import aggregate_grid  # imports pandas and matplotlib
+
+    quiet = Console(quiet=True)
+    summary = aggregate_grid(grid, folder / "tables-and-report", quiet)
+    out.print(
+        f"aggregated: {summary.done} of {summary.planned} trials of the small grid stand in its tables and report"
+    )
+
+
+def _tell_costs(rehearsed: cost.Rehearsed, planned: plan.Plan, out: Console) -> None:
+    peak = max((rate.peak_bytes.get("host", 0) for rate in rehearsed.rates.values()), default=0)
+    out.print(f"{len(rehearsed.rates)} shapes measured on {rehearsed.device}; the largest took {peak / 1e9:.1f} GB")

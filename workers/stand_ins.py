@@ -1,0 +1,60 @@
+"""Stand-ins for what a rehearsal's machine lacks: tiny data sets in official layouts, random weights in released formats.
+
+    python -m workers.stand_ins REQUEST.json
+
+REQUEST.json: {"side": pixels, "data": [{"layout", "folders", "scale" (0: no low-resolution side)}],
+"weights": [{"model", "file"}]}. A child process of the rehearsal, which must not import torch.
+"""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+
+from workers.data import stand_ins
+
+CONTENTS, PER_CONTENT = 5, 4
+IMAGES = 3
+
+
+def write_data(layout: str, folders: list[Path], scale: int, side: int) -> None:
+    """A tiny copy of an official layout, or folders of images, with their low-resolution side where `scale` is not 0."""
+    if layout == "images":
+        stand_ins.write_images(folders, IMAGES, side, scale or None)
+    else:
+        stand_ins.write_iqa(layout, folders[0], CONTENTS, PER_CONTENT, side)
+
+
+def write_weights(model: str, file: Path) -> None:
+    """The whole network `timm/...` or `open_clip/...`, classifier included, with random weights: what a release holds."""
+    library, _, name = model.partition("/")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        if library == "timm":
+            import timm
+
+            state = timm.create_model(name, pretrained=False).state_dict()
+        else:
+            import open_clip
+
+            state = open_clip.create_model(name, pretrained=None).state_dict()
+    file.parent.mkdir(parents=True, exist_ok=True)
+    save_file({key: value.contiguous().clone() for key, value in state.items()}, file)
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m workers.stand_ins", description="Write stand-ins.")
+    parser.add_argument("request", type=Path, metavar="REQUEST.json")
+    request: dict[str, Any] = json.loads(parser.parse_args().request.read_text())
+    for one in request["data"]:
+        write_data(one["layout"], [Path(folder) for folder in one["folders"]], one["scale"], request["side"])
+    for one in request["weights"]:
+        write_weights(one["model"], Path(one["file"]))
+
+
+if __name__ == "__main__":
+    main()

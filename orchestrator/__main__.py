@@ -1,6 +1,7 @@
 """The verbs: `python -m orchestrator plan|preflight|prefetch|rehearse|sweep GRID`. Exit codes: 0 all that was planned is done; 1 something failed
 or is blocked; 2 the grid, a file or the store cannot be used; 130 interrupted."""
 
+import dataclasses
 import json
 import sys
 from pathlib import Path
@@ -33,9 +34,16 @@ def plan(
 
     sweep = Sweep(grid)
     if as_json:
-        print(json.dumps(to_json(sweep.plan, sweep.study.cells), indent=1))
-    else:
-        show.plan(show.console(), sweep.grid.name, sweep.study.cells, sweep.plan, sweep.names, why=True)
+        found = {"forecast": dataclasses.asdict(told)} if (told := sweep.forecast()) else {}
+        print(json.dumps(to_json(sweep.plan, sweep.study.cells) | found, indent=1))
+        return
+    out = show.console()
+    show.plan(out, sweep.grid.name, sweep.study.cells, sweep.plan, sweep.names, why=True)
+    if told := sweep.forecast():
+        show.forecast(out, told)
+    if unresolved := sweep.unresolved():
+        out.print(f"not looked at yet, so the trials' keys are not final: {', '.join(unresolved)}", markup=False)
+        out.print(f"  next: .venv/bin/python -m orchestrator preflight {grid}", markup=False)
 
 
 @app.command()

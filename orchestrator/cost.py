@@ -32,8 +32,8 @@ SECONDS_PER_MEGAPIXEL = {"pretext": 1.0, "super_resolution": 4.0, "iqa_transfer"
 SECONDS_AT_LEAST = 0.3
 
 SUSTAINED_FLOPS = (4e12, 40e12)
-"""Operations a second that trainings of this kind sustain on a data-centre GPU of the 2020s, low and high. An assumption
-(docs/cost.md), used only until a rehearsal on the GPU itself has measured seconds."""
+"""Operations a second that a data-centre GPU of the 2020s sustains in such trainings, low and high. An assumption
+(docs/cost.md says from what), used only until a rehearsal on the GPU itself has measured seconds."""
 
 
 def shape(spec: Trial) -> str:
@@ -51,7 +51,8 @@ def shape(spec: Trial) -> str:
             return f"iqa_transfer {spec.task} {spec.backbone.model} from {_source(spec.weights)} ({how})"
         case Restoration():
             by = spec.super_resolution
-            return f"restoration {spec.test.name} by {_sizes(by.generator) if isinstance(by, SuperResolution) else 'bicubic'}"
+            how = _sizes(by.generator) if isinstance(by, SuperResolution) else "bicubic"
+            return f"restoration {spec.test.name} by {how}"
         case Judging():
             return f"judging {spec.judge.metric} {spec.test.name}"
         case Benchmark():
@@ -83,16 +84,18 @@ def _source(weights: Any) -> str:
     return {RandomWeights: "random", ReleasedWeights: "released", Pretext: "pretext"}.get(kind, "gan")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Rate:
     """What a rehearsed trial of a shape cost."""
 
     seconds: float
-    """For each pixel of work, on the machine of the rehearsal."""
+    """For each pixel of work, on the machine of the rehearsal; 0 where it was not timed apart from the overhead."""
     overhead: float
-    """Seconds that do not grow with the work: building and loading networks."""
+    """Seconds that do not grow with the work: building and loading networks, or a whole trial on a tiny data set."""
     flops: float
-    """Operations for each pixel of work."""
+    """Operations (of matrix products and convolutions) for each pixel of work."""
+    bytes: float
+    """On disk, for each pixel of work for images, else for a trial."""
     peak_bytes: Mapping[str, int]
 
 
@@ -102,25 +105,26 @@ class Rehearsed:
 
     rates: dict[str, Rate] = field(default_factory=dict)
     device: str = ""
-    cuda: bool = False
+    gpu_bytes: int = 0
+    """Memory of the GPU of the rehearsal; 0: it was made on a CPU."""
 
     @classmethod
     def from_json(cls, found: Mapping[str, Any]) -> "Rehearsed":
         """Back from `to_json`."""
         rates = {name: Rate(**rate) for name, rate in found["rates"].items()}
-        return cls(rates, found["device"], found["cuda"])
+        return cls(rates, found["device"], found["gpu_bytes"])
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON values."""
         rates = {name: {**vars(rate), "peak_bytes": dict(rate.peak_bytes)} for name, rate in self.rates.items()}
-        return {"device": self.device, "cuda": self.cuda, "rates": rates}
+        return {"device": self.device, "gpu_bytes": self.gpu_bytes, "rates": rates}
 
     def gpu_seconds(self, spec: Trial, work: float) -> tuple[float, float] | None:
         """(least, most) seconds on a GPU: measured there, or a range from operations; None for an unknown shape."""
         rate = self.rates.get(shape(spec))
         if rate is None:
             return None
-        if self.cuda:
+        if self.gpu_bytes and rate.seconds:
             seconds = rate.overhead + rate.seconds * work
             return seconds, seconds
         slow, fast = SUSTAINED_FLOPS

@@ -24,7 +24,7 @@ from orchestrator.manifests import Manifests, Request, requests
 from orchestrator.ready import ReadyQueue
 from orchestrator.sections import Grid
 from orchestrator.shrink import shrink, side
-from orchestrator.spec import Trial
+from orchestrator.spec import Restoration, Trial
 from orchestrator.store import Store, write_atomic
 from orchestrator.sweep import COST, EXIT_DONE, EXIT_INCOMPLETE, EXIT_INTERRUPTED, PROGRESS_SECONDS, provenance, signals
 from orchestrator.work import Work
@@ -173,21 +173,28 @@ def measure(planned: plan.Plan, store: Store, manifests: Manifests) -> cost.Rehe
         if store.status(node.kind, node.key) != "done":
             continue
         record = store.record(node.kind, node.key)
-        rehearsed.rates.setdefault(cost.shape(node.spec), rate(node.spec, record, work))
-        rehearsed.device, rehearsed.cuda = record["device"], "device" in record["peak_bytes"]
+        stored = sum(file.stat().st_size for file in store.folder(node.kind, node.key).rglob("*") if file.is_file())
+        rehearsed.rates.setdefault(cost.shape(node.spec), rate(node.spec, record, stored, work))
+        rehearsed.device = record["device"]
+    rehearsed.gpu_bytes = max(preflight.gpu_bytes(), default=0)
     return rehearsed
 
 
-def rate(spec: Trial, record: dict[str, Any], work: Work) -> cost.Rate:
-    """What a pixel of work costs. A training's steps are timed by themselves; all else is taken whole."""
-    amount, measured = work.of(spec), record["measured"]
-    steps = getattr(getattr(spec, "training", None), "steps", 0)
-    steps += getattr(getattr(spec, "training", None), "discriminator_warmup", 0)
+def rate(spec: Trial, record: dict[str, Any], stored: int, work: Work) -> cost.Rate:
+    """What a pixel of work costs. A training's steps are timed by themselves; of all else only operations grow with the
+    work, since on a tiny data set nearly all seconds go into building networks. Images take room by the pixel."""
+    amount, measured = max(work.of(spec), 1.0), record["measured"]
+    training = getattr(spec, "training", None)
+    steps = training.steps + getattr(training, "discriminator_warmup", 0) if training else 0
     in_steps = measured.get("seconds_per_step", 0.0) * steps
     flops = measured.get("flops_per_step", 0.0) * steps or measured.get("flops", 0.0)
-    seconds = in_steps or record["seconds"]
-    overhead = max(0.0, record["seconds"] - in_steps) if in_steps else 0.0
-    return cost.Rate(seconds / max(amount, 1.0), overhead, flops / max(amount, 1.0), record["peak_bytes"])
+    return cost.Rate(
+        seconds=in_steps / amount,
+        overhead=max(0.0, record["seconds"] - in_steps),
+        flops=flops / amount,
+        bytes=stored / (amount if isinstance(spec, Restoration) else 1),
+        peak_bytes=record["peak_bytes"],
+    )
 
 
 def _aggregate(grid: Grid, folder: Path, out: Console) -> None:

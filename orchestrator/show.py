@@ -10,6 +10,8 @@ from rich.console import Console
 from rich.table import Table
 
 from orchestrator.checks import Check
+from orchestrator.cost import SUSTAINED_FLOPS
+from orchestrator.forecast import Forecast
 from orchestrator.manifests import Manifests, requests
 from orchestrator.plan import Node, Plan
 from orchestrator.ready import ReadyQueue
@@ -60,6 +62,33 @@ def plan(out: Console, name: str, cells: int, planned: Plan, names: dict[str, st
         work = sum(own_seconds(node, planned.nodes) for node in to_do)
         out.print(f"longest path: about {duration(path[0].remaining)} of about {duration(work)} of work (one core)")
         out.print("  " + " -> ".join(names[node.key] for node in path), markup=False)
+
+
+def forecast(out: Console, found: Forecast) -> None:
+    """What the plan costs on GPUs; a range where no GPU was rehearsed on."""
+    low, high = SUSTAINED_FLOPS
+    basis = "seconds measured" if found.on_gpu else f"operations at {low / 1e12:g} to {high / 1e12:g} TFLOP/s sustained"
+    out.print(f"rehearsed on {found.device}: {basis}; {found.trials} trials")
+    least, most = (sum(hours[side] for hours in found.gpu_hours.values()) for side in (0, 1))
+    kinds = ", ".join(f"{kind} {_hours(*hours)}" for kind, hours in found.gpu_hours.items())
+    out.print(f"  GPU-hours: {_hours(least, most)} ({kinds})", markup=False)
+    spans = ", ".join(f"{gpus} GPUs {_spell(hours)}" for gpus, hours in found.makespan.items())
+    out.print(f"  longest path {_spell(found.longest_path)}; makespan on {spans}")
+    out.print(f"  disk about {found.disk_bytes / 1e9:,.0f} GB in the store")
+    for kind, fraction in found.fractions.items():
+        out.print(f"  {kind}: needs {fraction:.2g} of a GPU's memory")
+    if found.unknown:
+        missing = ", ".join(f"{count} {kind}" for kind, count in found.unknown.items())
+        out.print(f"  not counted, because their shapes could not be rehearsed: {missing}")
+
+
+def _hours(least: float, most: float) -> str:
+    return f"{most:,.0f}" if least == most else f"{least:,.0f} to {most:,.0f}"
+
+
+def _spell(hours: tuple[float, float]) -> str:
+    least, most = (duration(value * 3600) for value in hours)
+    return least if least == most else f"{least} to {most}"
 
 
 def own_seconds(node: Node, nodes: Mapping[str, Node]) -> float:

@@ -16,9 +16,10 @@ from typing import Any
 from rich.console import Console
 
 from orchestrator import checks, cost, matrix, naming, plan, preflight, show
+from orchestrator.forecast import Forecast, forecast
 from orchestrator.grid import LAST_SWEEP, RESULTS, GridError, load
 from orchestrator.identity import key
-from orchestrator.manifests import Manifests
+from orchestrator.manifests import Manifests, requests
 from orchestrator.matrix import FACTORS
 from orchestrator.ready import ReadyQueue
 from orchestrator.sections import Grid
@@ -68,6 +69,14 @@ class Sweep:
             return cost.Rehearsed.from_json(json.loads((self.results / COST).read_text()))
         except FileNotFoundError:
             return cost.Rehearsed()
+
+    def forecast(self) -> Forecast | None:
+        """What is to do will cost, where the grid was rehearsed."""
+        return forecast(self.plan, self.costs, self.grid.runtime)
+
+    def unresolved(self) -> list[str]:
+        """Data sets, weights and judges that no preflight has looked at."""
+        return [one.words for one in requests(self.grid) if one.key not in self.manifests.found]
 
     def digest(self) -> str:
         """Fingerprint of all that the tables follow from: what each label stands for, and how its trial ended."""

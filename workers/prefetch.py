@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from workers import offline
+from workers.offline import MissingWeights, hub_folder, no_network, replaced, watch
 
 PATIENCE = 15.0
 """Seconds without an answer after which a server counts as out of reach."""
@@ -59,14 +59,14 @@ class Fetched:
     """Empty, or why it cannot be used, in one line."""
 
 
-def fetch(wanted: Wanted, offline_only: bool = False) -> Fetched:
-    """Looks for what is wanted in the caches, and fetches what is missing unless `offline_only`."""
-    return fetch_all([wanted], offline_only)[0]
+def fetch(wanted: Wanted, offline: bool = False) -> Fetched:
+    """Looks for what is wanted in the caches, and fetches what is missing unless `offline`."""
+    return fetch_all([wanted], offline)[0]
 
 
-def fetch_all(wanted: Sequence[Wanted], offline_only: bool = False) -> list[Fetched]:
+def fetch_all(wanted: Sequence[Wanted], offline: bool = False) -> list[Fetched]:
     """As `fetch`, for each; a server that is once out of reach is not asked again."""
-    with offline.no_network() if offline_only else _fail_fast():
+    with no_network() if offline else _fail_fast():
         return [_fetch(one) for one in wanted]
 
 
@@ -148,8 +148,8 @@ def _from_hub(repository: str, file: str) -> Path:
             return Path(hf_hub_download(repository, name, revision=revision or None))
         except EntryNotFoundError as error:  # not there, or no network and not in the cache
             cause = error
-    where = f"{repository}/{twin} of the Hugging Face hub -> {offline.hub_folder(repository)}"
-    raise offline.MissingWeights(f"missing weights: {where}") from cause
+    where = f"{repository}/{twin} of the Hugging Face hub -> {hub_folder(repository)}"
+    raise MissingWeights(f"missing weights: {where}") from cause
 
 
 def _from_url(url: str, file: Path) -> Path:
@@ -163,7 +163,7 @@ def _from_url(url: str, file: Path) -> Path:
     try:
         torch.hub.download_url_to_file(url, str(file), named and named.group(1), progress=False)
     except OSError as error:
-        raise offline.MissingWeights(f"missing weights: {url} -> {file} ({error})") from error
+        raise MissingWeights(f"missing weights: {url} -> {file} ({error})") from error
     return file
 
 
@@ -171,12 +171,12 @@ def _judge(name: str) -> list[Path]:
     """Every cached file that building the judge reads: its own weights and its backbones'."""
     from workers import judges
 
-    with judges.prepared(name), offline.watch() as seen, _files_read() as read:
+    with judges.prepared(name), watch() as seen, _files_read() as read:
         try:
             judges.build(name)
         except Exception as error:  # of any library below, and of any damaged file
             why = f"missing weights: {seen.missing[0]}" if seen.missing else f"{type(error).__name__}: {error}"
-            raise offline.MissingWeights(f"judge {name!r}: {why}") from error
+            raise MissingWeights(f"judge {name!r}: {why}") from error
     return [*read, *seen.hub_files]
 
 
@@ -248,8 +248,8 @@ def _fail_fast() -> Iterator[None]:
     socket.setdefaulttimeout(PATIENCE)
     try:
         with (
-            offline.replaced(socket, "create_connection", once),
-            offline.replaced(constants, "HF_HUB_OFFLINE", constants.HF_HUB_OFFLINE),
+            replaced(socket, "create_connection", once),
+            replaced(constants, "HF_HUB_OFFLINE", constants.HF_HUB_OFFLINE),
         ):
             yield
     finally:

@@ -41,6 +41,7 @@ def main() -> None:
     parser.add_argument("seeds", nargs="?", type=int, default=SEEDS)
     sys.path.insert(0, str(ROOT))  # so that the file runs from anywhere
     from orchestrator import cost, grid, matrix, naming, plan
+from orchestrator.manifests import Manifests
 
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "wide.yaml"
@@ -49,7 +50,7 @@ def main() -> None:
             with timed("load"):
                 loaded = grid.load(file)
             with timed("expand"):
-                study = matrix.expand(loaded)
+                study = matrix.expand(loaded, Manifests())
             with timed("build"):
                 planned = plan.build((label.spec for label in study.labels), {}, cost.estimate)
             with timed("explain"):

@@ -9,6 +9,7 @@ from typing import ClassVar
 import pytest
 
 from orchestrator import grid, matrix
+from orchestrator.manifests import Manifests
 from orchestrator.spec import Trial
 
 ROOT = Path(__file__).parents[2]
@@ -33,12 +34,12 @@ def edited(tmp_path: Path) -> Edit:
 
 @pytest.fixture(scope="session")
 def micro() -> matrix.Study:
-    return matrix.expand(grid.load(FILES["micro"]))
+    return matrix.expand(grid.load(FILES["micro"]), Manifests())
 
 
 @pytest.fixture(scope="session")
 def demo() -> matrix.Study:
-    return matrix.expand(grid.load(FILES["demo"]))
+    return matrix.expand(grid.load(FILES["demo"]), Manifests())
 
 
 @dataclass(frozen=True, kw_only=True)

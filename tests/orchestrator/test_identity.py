@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from orchestrator import grid, matrix, naming, plan, spec
+from orchestrator.manifests import Manifests
 from orchestrator.identity import canonical_json, digest, key, spec_json
 from orchestrator.matrix import Study
 
@@ -45,7 +46,7 @@ def test_golden_keys(micro: Study) -> None:
 
 def test_runtime_is_no_identity(micro: Study, edited: Edit) -> None:
     runtime = "runtime: {storage: /elsewhere, tracking: other.db, max_failures: 9, checkpoint_seconds: 1, cpus: 8} #"
-    assert keys(matrix.expand(grid.load(edited("runtime:", runtime)))) == keys(micro)
+    assert keys(matrix.expand(grid.load(edited("runtime:", runtime)), Manifests())) == keys(micro)
 
 
 @pytest.mark.parametrize(
@@ -58,14 +59,14 @@ def test_runtime_is_no_identity(micro: Study, edited: Edit) -> None:
     ids=["judge", "test set", "benchmark"],
 )
 def test_evaluations_are_no_identity_of_trainings(old: str, new: str, micro: Study, edited: Edit) -> None:
-    more = matrix.expand(grid.load(edited(old, new)))
+    more = matrix.expand(grid.load(edited(old, new)), Manifests())
     assert keys(more, spec.TRAINING_KINDS) == keys(micro, spec.TRAINING_KINDS)
     assert keys(more) > keys(micro)
 
 
 def test_a_changed_parent_changes_every_descendant_and_nothing_else(micro: Study, edited: Edit) -> None:
     now = addresses(micro)
-    other = addresses(matrix.expand(grid.load(edited("pretext: {steps: 3", "pretext: {steps: 4"))))
+    other = addresses(matrix.expand(grid.load(edited("pretext: {steps: 3", "pretext: {steps: 4")), Manifests()))
     nodes = plan.build((label.spec for label in micro.labels), {}, lambda _: 1.0).nodes
     below = {name for name, node in nodes.items() if node.kind == "pretext"}
     for name, node in nodes.items():  # parents stand before children
@@ -129,7 +130,7 @@ def test_spec_json_names_kind_version_and_key(micro: Study) -> None:
 def test_keys_are_equal_in_processes_with_other_hash_seeds(micro: Study) -> None:
     program = (
         "from orchestrator import grid, matrix; from orchestrator.identity import key\n"
-        "for label in matrix.expand(grid.load('tests/micro.yaml')).labels: print(key(label.spec))"
+        "for label in matrix.expand(grid.load('tests/micro.yaml'), Manifests()).labels: print(key(label.spec))"
     )
     for hash_seed in ("1", "4242"):
         environment = {**os.environ, "PYTHONHASHSEED": hash_seed}

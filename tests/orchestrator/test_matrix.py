@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator import builder, grid, matrix, plan, spec
+from orchestrator.manifests import Manifests
 from orchestrator.identity import key
 from orchestrator.matrix import Label, Study
 
@@ -33,7 +34,7 @@ COUNTS = {
 
 
 def expand(file: Path) -> Study:
-    return matrix.expand(grid.load(file))
+    return matrix.expand(grid.load(file), Manifests())
 
 
 def trials(study: Study) -> dict[str, spec.Trial]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator import grid, matrix, plan, spec
+from orchestrator.manifests import Manifests
 from orchestrator.matrix import Study
 from orchestrator.plan import Plan
 
@@ -122,7 +123,7 @@ def test_a_change_of_a_finished_grid_plans_exactly_the_new_trials(
     file.write_text(
         file.read_text().replace("backbones:", "backbones:\n  resnet-r: {model: small/resnet, weights: random}", 1)
     )
-    result = planned(matrix.expand(grid.load(file)), all_done(demo))
+    result = planned(matrix.expand(grid.load(file), Manifests()), all_done(demo))
     assert Counter(node.kind for node in result.to_do()) == expected
     assert {node.why.removeprefix("for a child: ") for node in result.to_do()} == {why}
     if set(expected) <= {"restoration", "judging", "benchmark"}:
@@ -131,15 +132,15 @@ def test_a_change_of_a_finished_grid_plans_exactly_the_new_trials(
 
 def test_a_changed_setting_is_told_from_a_new_level(demo: Study, edited: Edit) -> None:
     file = edited("iterations: 300", "iterations: 301", base="demo")
-    result = planned(matrix.expand(grid.load(file)), all_done(demo))
+    result = planned(matrix.expand(grid.load(file), Manifests()), all_done(demo))
     why = {node.why for node in result.to_do() if node.kind == "fr_iqa"}
     assert why == {"edited settings (7 finished fr_iqa trials of the store are none of this plan's)"}
     file = edited("training: {steps: 30", "training: {steps: 31", base="demo")
-    result = planned(matrix.expand(grid.load(file)), all_done(demo))
+    result = planned(matrix.expand(grid.load(file), Manifests()), all_done(demo))
     why = {node.why for node in result.to_do() if node.kind == "super_resolution"}
     assert why == {"edited settings (70 finished super_resolution trials of the store are none of this plan's)"}
     file = edited("nr: {steps: 80", "nr: {steps: 81", base="demo")
-    result = planned(matrix.expand(grid.load(file)), all_done(demo))
+    result = planned(matrix.expand(grid.load(file), Manifests()), all_done(demo))
     why = {node.why for node in result.to_do() if node.kind == "iqa_transfer"}
     edits = "or edited settings (56 finished iqa_transfer trials of the store are none of this plan's)"
     assert why == {f"new task nr, {edits}"}

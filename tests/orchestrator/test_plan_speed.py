@@ -4,6 +4,7 @@ import importlib.util
 from pathlib import Path
 
 from orchestrator import cost, grid, matrix, naming, plan
+from orchestrator.manifests import Manifests
 
 BENCH = Path(__file__).parents[1] / "bench" / "plan_speed.py"
 
@@ -17,7 +18,7 @@ def test_generated_grid_plans(tmp_path: Path) -> None:
     sizes = {}
     for seeds in (1, 2):
         (tmp_path / "wide.yaml").write_text(bench.wide_grid(seeds))
-        study = matrix.expand(grid.load(tmp_path / "wide.yaml"))
+        study = matrix.expand(grid.load(tmp_path / "wide.yaml"), Manifests())
         planned = plan.build((label.spec for label in study.labels), {}, cost.estimate)
         plan.explain(planned, study.labels)
         names = naming.names(study.labels, (node.spec for node in planned.nodes.values()))

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from orchestrator import grid, matrix, plan, spec
+from orchestrator.manifests import Manifests
 from orchestrator.identity import key, spec_json
 from orchestrator.store import Store, data_files, identity_record
 from workers import trial
@@ -112,7 +113,7 @@ def numerics() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def micro(tmp_path_factory: pytest.TempPathFactory) -> Graph:
-    labels = matrix.expand(grid.load(MICRO)).labels
+    labels = matrix.expand(grid.load(MICRO), Manifests()).labels
     nodes = plan.build([label.spec for label in labels], {}, lambda _: 1.0).nodes.values()
     graph = Graph(Store(tmp_path_factory.mktemp("store")), tuple(node.spec for node in nodes))
     with numerics_put_back():

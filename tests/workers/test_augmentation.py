@@ -53,20 +53,19 @@ def test_color_shifts_brightness_and_scales_saturation_and_contrast() -> None:
 
 def test_translation_moves_by_up_to_an_eighth_and_lets_gray_in() -> None:
     source = images(1).expand(MANY, -1, -1, -1)
-    seen = set()
-    for image in augment(source, ("translation",), generator()):
-        moved = [(d, r) for d in range(-2, 3) for r in range(-3, 4) if torch.equal(image, by_hand(source[0], d, r))]
-        seen.add(*moved)
-    assert seen == {(down, right) for down in range(-2, 3) for right in range(-3, 4)}
+    shifts = [(down, right) for down in range(-2, 3) for right in range(-3, 4)]
+    moved = torch.stack([by_hand(source[0], *shift) for shift in shifts])
+    found = augment(source, ("translation",), generator())
+    matches = (found[:, None] == moved[None]).flatten(2).all(2)
+    assert (matches.sum(1) == 1).all()
+    assert matches.any(0).all()
 
 
 def by_hand(image: Tensor, down: int, right: int) -> Tensor:
     moved = torch.full_like(image, GRAY)
-    height, width = image.shape[1:]
-    for row in range(height):
-        for column in range(width):
-            if 0 <= row - down < height and 0 <= column - right < width:
-                moved[:, row, column] = image[:, row - down, column - right]
+    for row in range(max(down, 0), image.shape[1] + min(down, 0)):
+        for column in range(max(right, 0), image.shape[2] + min(right, 0)):
+            moved[:, row, column] = image[:, row - down, column - right]
     return moved
 
 
@@ -80,7 +79,7 @@ def test_cutout_grays_a_rectangle_of_half_of_each_side() -> None:
     assert (rows.min(), rows.max()) == (4, 8)
     assert (columns.min(), columns.max()) == (6, 12)
     often = hole.double().mean(0)
-    assert (often > 0.1).all()
+    assert (often > 0.05).all()
     torch.testing.assert_close(often, often.flip(0, 1), atol=0.12, rtol=0)
 
 

@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 
 from workers.models.backbones import BACKBONES, build
+from workers.models.feature_maps import fit_sizes
 
 NAMES = tuple(BACKBONES)
 
@@ -83,9 +84,45 @@ def test_vgg_maps_are_rectified_and_taken_before_each_pool() -> None:
 def test_unknown_name_says_what_is_allowed_and_what_is_near() -> None:
     with pytest.raises(
         ValueError,
-        match=r"model: found 'small/vg'; allowed: open_clip/<model>, small/convnext, .*timm/<model>.<tag>; did you mean 'small/vgg'\?",
+        match=r"model: found 'small/vg'; allowed: open_clip/<model>, small/convnext, .*, timm/<model>.<tag>; did you "
+        r"mean 'small/vgg'\?",
     ):
         build("small/vg", seed=0)
+
+
+@pytest.mark.parametrize(
+    ("name", "allowed"),
+    [
+        ("timm/vgg16", "timm/vgg16.tv_in1k; did you mean 'timm/vgg16.tv_in1k'"),
+        ("timm/vgg16.tv_in2k", "timm/vgg16.tv_in1k; did you mean 'timm/vgg16.tv_in1k'"),
+        ("timm/vg16.tv_in1k", "timm/.* in all\\); did you mean 'timm/vgg16.tv_in1k'"),
+        ("open_clip/ViT-B16", "open_clip/.* in all\\); did you mean 'open_clip/ViT-B-16'"),
+    ],
+)
+def test_unpinned_and_mistyped_names_are_refused(name: str, allowed: str) -> None:
+    with pytest.raises(ValueError, match=rf"model: found '{name}'; allowed: {allowed}\?"):
+        build(name, seed=0)
+
+
+def test_a_network_without_feature_maps_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"model: timm/x yields no feature maps"):
+        fit_sizes("timm/x", torch.nn.Linear(3, 3), 224, (0.5,) * 3, (0.5,) * 3)
+
+
+def test_a_network_of_one_image_size_is_refused() -> None:
+    name = "timm/coatnet_nano_rw_224.sw_in1k"
+    with pytest.raises(ValueError, match=rf"model: {name} does not take images of any size \(.*\); take one that does"):
+        build(name, seed=0)
+
+
+def test_released_models_are_drawn_from_the_seed_alone() -> None:
+    for name in ("timm/test_vit.r160_in1k", "timm/test_resnet.r160_in1k"):
+        before = torch.random.get_rng_state()
+        one, same, other = (build(name, seed).state_dict() for seed in (3, 3, 4))
+        assert torch.equal(torch.random.get_rng_state(), before)
+        assert all(torch.equal(one[key], same[key]) for key in one)
+        assert any(not torch.equal(one[key], other[key]) for key in one)
+        assert build(name, 0).training
 
 
 def test_unfit_images_are_refused() -> None:

@@ -8,9 +8,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from orchestrator import spec
 from orchestrator.spec import Calibrated
 from workers.losses.adversarial import AdversarialLoss
 from workers.losses.calibration import Terms, effective_weight, gradient_norm
+from workers.losses.dists import Dists, uniform_weights, with_l2_pooling
 from workers.models.backbones import build
 from workers.models.discriminators import Discriminator
 
@@ -20,8 +22,29 @@ def pairs(count: int = 2, side: int = 32) -> list[tuple[Tensor, Tensor]]:
     return list(zip(noise[:count], noise[count:], strict=True))
 
 
-def adversarial() -> AdversarialLoss:
-    return AdversarialLoss(Discriminator(build("small/vgg", seed=0), "patch", seed=0), learning_rate=1e-3)
+def adversarial(loss: spec.GanLoss = "vanilla", augment: tuple[spec.Augmentation, ...] = ()) -> AdversarialLoss:
+    settings = spec.Discriminator(
+        head="patch",
+        backbone=spec.Backbone(model="small/vgg"),
+        loss=loss,
+        backbone_factor=1.0,
+        r1=0.0,
+        augment=augment,
+        weights=spec.RandomWeights(purpose="discriminator", seed=0),
+    )
+    return AdversarialLoss(Discriminator(build("small/vgg", seed=0), "patch", seed=0), settings, 1e-3, seed=0)
+
+
+class Scaled(Dists):
+    """A metric times a constant."""
+
+    def __init__(self, factor: float) -> None:
+        backbone = with_l2_pooling(build("small/vgg", seed=0))
+        super().__init__(backbone, *uniform_weights(3 + sum(backbone.channels)))
+        self.factor = factor
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        return self.factor * super().forward(x, y)
 
 
 def test_gradient_norm_of_l1_is_one_over_the_root_of_the_pixels() -> None:
@@ -42,6 +65,50 @@ def test_losses_that_differ_by_a_factor_pull_equally_hard() -> None:
         norm = gradient_norm(lambda x, y, factor=factor: factor * F.mse_loss(x, y), images)  # type: ignore[misc]
         pulls.append(norm * effective_weight(wanted, "fidelity", {"fidelity": norm, "reference": reference}))
     assert pulls == pytest.approx([0.5 * reference] * 2, rel=1e-5)
+
+
+@pytest.mark.parametrize("factor", [2.0**10, 1000.0, 1e-4])
+def test_a_constant_factor_changes_nothing_in_training_but_the_record(factor: float) -> None:
+    images, gradients, numbers = pairs(), [], []
+    for metric in (Scaled(1.0), Scaled(factor)):
+        terms = Terms(metric, adversarial())
+        norms = {name: gradient_norm(terms.function(name), images) for name in terms.names()}
+        norms["reference"] = gradient_norm(lambda x, y: Scaled(1.0)(x, y).mean(), images)
+        terms.set({"pixel": 0.01, "fidelity": Calibrated(times=1.0), "adversarial": 0.005}, norms)
+        restored = images[0][0].clone().requires_grad_()
+        (gradient,) = torch.autograd.grad(terms.total(terms.values(restored, images[0][1])), restored)
+        gradients.append(gradient)
+        numbers.append(terms.numbers())
+    if math.log2(factor).is_integer():  # scaling by a power of two does not round
+        assert torch.equal(*gradients)
+    torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-9)
+    one, other = numbers
+    assert one["weight_fidelity"] == pytest.approx(1.0)
+    assert other["weight_fidelity"] == pytest.approx(1 / factor)
+    assert other["gradient_norm_fidelity"] == pytest.approx(factor * one["gradient_norm_fidelity"])
+    for name in ("gradient_norm_reference", "gradient_norm_pixel", "gradient_norm_adversarial", "weight_adversarial"):
+        assert other[name] == one[name] > 0
+
+
+def test_the_adversarial_term_is_measured_without_augmentation_and_trained_with() -> None:
+    (restored, reference), plain = pairs()[0], Terms(None, adversarial())
+    augmented = Terms(None, adversarial(augment=("color", "cutout")))
+    assert gradient_norm(augmented.function("adversarial"), pairs()) == gradient_norm(
+        plain.function("adversarial"), pairs()
+    )
+    values = []
+    for terms in (plain, augmented):
+        terms.set({"adversarial": 1.0}, {})
+        values.append(terms.values(restored, reference)["adversarial"].item())
+    assert values[0] != values[1]
+
+
+def test_a_relativistic_term_is_measured_against_the_reference() -> None:
+    terms = Terms(None, adversarial("relativistic"))
+    (restored, reference), (other, _) = pairs()
+    norms = [gradient_norm(terms.function("adversarial"), [(restored, real)]) for real in (reference, other)]
+    assert norms[0] != norms[1]
+    assert min(norms) > 0
 
 
 def test_a_raw_weight_passes_through() -> None:

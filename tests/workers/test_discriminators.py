@@ -1,11 +1,23 @@
 """Discriminators: shapes under both heads, calm first logits, frozen batch norm, a backbone that can be handed on."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
 
-from workers.models.backbones import BACKBONES, build
+from orchestrator import spec
+from workers.losses.adversarial import AdversarialLoss
+from workers.models.backbones import BACKBONES, Backbone, build
 from workers.models.discriminators import Discriminator
+from workers.models.iqa import IqaModel
+
+RELEASED = {
+    "timm/vgg16.tv_in1k": (4, 2),
+    "timm/resnet50.tv2_in1k": (3, 2),
+    "timm/vit_small_patch14_dinov2.lvd142m": (11, 3),
+}
+"""The study's discriminators: the stage that a patch head reads, and the side of its logits on a crop of 32 pixels."""
 
 
 def images(count: int, size: int = 64, seed: int = 0) -> Tensor:
@@ -58,3 +70,75 @@ def test_backbone_starts_another_model_strictly() -> None:
 def test_unknown_head_is_refused() -> None:
     with pytest.raises(ValueError, match="head: found 'pixel'; allowed: vanilla, patch"):
         Discriminator(build("small/vgg", seed=0), "pixel", seed=0)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module", params=RELEASED)
+def released(request: pytest.FixtureRequest) -> tuple[str, dict[str, Tensor]]:
+    """A model of the study and random weights for it: drawing them takes longer than a step."""
+    return request.param, build(request.param, seed=0).state_dict()
+
+
+@pytest.mark.parametrize(("head", "factor", "r1"), [("vanilla", 1.0, 0.0), ("patch", 0.1, 1.0)])
+def test_the_studys_discriminators_train_and_hand_their_backbone_on(
+    released: tuple[str, dict[str, Tensor]], head: Any, factor: float, r1: float
+) -> None:
+    model, drawn = released
+    backbone = build(model, seed=0)
+    settings = spec.Discriminator(
+        head=head,
+        backbone=spec.Backbone(model=model),
+        loss="vanilla",
+        backbone_factor=factor,
+        r1=r1,
+        augment=(),
+        weights=spec.RandomWeights(purpose="discriminator", seed=0),
+    )
+    loss = AdversarialLoss(Discriminator(backbone, head, seed=0), settings, 1e-4, seed=0)
+    fake, real = images(1, 32, seed=1).requires_grad_(), images(1, 32, seed=2)
+    for _ in range(2):
+        assert loss.train_discriminator(fake, real).isfinite()
+    check_backbone_after_training(backbone, drawn, loss.discriminator.stage)
+    loss(fake, real).backward()
+    assert fake.grad is not None
+    assert fake.grad.abs().sum() > 0
+    (logits,), _ = loss.discriminator(images(2, 32))
+    stage, side = RELEASED[model]
+    assert logits.shape == ((2, 1) if head == "vanilla" else (2, 1, side, side))
+    assert loss.discriminator.stage == (stage if head == "patch" else len(backbone.channels) - 1)
+    if head == "patch":
+        check_an_iqa_model_starts_from(backbone, model)
+
+
+def check_backbone_after_training(backbone: Backbone, drawn: dict[str, Tensor], stage: int) -> None:
+    """Every parameter before the stage that the head reads has learnt; statistics of batch norm are as they were."""
+    learns = {name for name, parameter in backbone.named_parameters() if parameter.grad is not None}
+    assert len(learns) > 20
+    assert (stage + 1 < len(backbone.channels)) == (learns < {name for name, _ in backbone.named_parameters()})
+    for name, value in backbone.state_dict().items():
+        changed = not torch.equal(value, drawn[name])
+        # A convolution's bias before a batch norm, or a key's in attention, may get no gradient but rounding.
+        assert changed == (name in learns), name
+        if "running" in name or "num_batches" in name:
+            assert not changed, name
+
+
+def check_an_iqa_model_starts_from(backbone: Backbone, model: str) -> None:
+    fresh = build(model, seed=1)
+    fresh.load_state_dict(backbone.state_dict(), strict=True)
+    iqa = IqaModel(fresh, "fr", initial_score=0.4, seed=0)
+    scores = iqa(images(2, 32), images(2, 32, seed=1))
+    assert torch.equal(scores, torch.full((2,), 0.4))
+
+
+def test_crops_below_a_backbones_least_size_are_refused() -> None:
+    for name in ("small/vgg", "timm/vgg16.tv_in1k"):
+        discriminator = Discriminator(build(name, seed=0), "patch", seed=0)
+        with pytest.raises(ValueError, match="image: found 8 x 12 pixels; each side needs at least 16"):
+            discriminator(torch.rand(1, 3, 8, 12))
+
+
+def test_a_patch_head_without_a_fine_map_is_refused() -> None:
+    backbone = build("small/vgg", seed=0)
+    backbone.reductions = (32, 64, 64, 64, 64)
+    with pytest.raises(ValueError, match="head: patch needs a map with cells of at most 16 pixels; found .32, 64"):
+        Discriminator(backbone, "patch", seed=0)

@@ -166,6 +166,16 @@ def test_a_file_of_the_grid(tmp_path: Path) -> None:
     assert (found.files, found.content, found.fault) == (((str(file), sha256(b"generator")),), sha256(b"generator"), "")
 
 
+def test_a_download_is_checked_by_the_digest_in_its_name(tmp_path: Path) -> None:
+    source = tmp_path / "released"
+    source.write_bytes(b"weights")
+    good, bad = (tmp_path / "cache" / f"net-{digits}.pth" for digits in (sha256(b"weights")[:8], "00000000"))
+    assert prefetch._from_url(source.as_uri(), good).read_bytes() == b"weights"
+    with pytest.raises(RuntimeError, match="invalid hash value"):
+        prefetch._from_url(source.as_uri(), bad)
+    assert not bad.exists()
+
+
 def test_no_network_refuses_and_says_what() -> None:
     with offline.no_network() as refused:
         with pytest.raises(ConnectionRefusedError, match="there is no network here"):

@@ -57,7 +57,8 @@ def scan(
         return known
     faults, found = Faults(), _Findings()
     for folder in absent:
-        faults.add("absent folders", f"{folder}: no such folder; expected the images of {layout}")
+        expected = "a folder of images" if layout == IMAGES else f"the {layout} data set"
+        faults.add("absent folders", f"{folder}: no such folder; expected {expected}")
     if layout == IMAGES:
         found = _images(folders, low, scale, faults)
     elif not absent:

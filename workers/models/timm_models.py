@@ -79,4 +79,5 @@ def _backbone(name: str, network: nn.Module) -> Backbone:
 def _check_name(name: str) -> None:
     released = timm.list_pretrained()
     if name not in released:
-        raise spec.unknown("model", f"timm/{name}", [f"timm/{known}" for known in released])
+        tags = [known for known in released if known.split(".")[0] == name.split(".")[0]]
+        raise spec.unknown("model", f"timm/{name}", [f"timm/{known}" for known in tags or released])

@@ -1,0 +1,112 @@
+"""What a plan will cost on GPUs: hours, longest path, makespan, disk and memory, from a rehearsal's rates. Pure."""
+
+import math
+from collections import Counter
+from dataclasses import dataclass
+
+from orchestrator.cost import Costs, Rate, shape
+from orchestrator.makespan import Job, makespan
+from orchestrator.plan import Node, Plan
+from orchestrator.sections import Runtime
+from orchestrator.spec import Restoration
+
+CLUSTERS = (1, 8, 64, 256)
+"""GPUs for which a makespan is told."""
+HEADROOM = 1.25
+"""Of a trial's peak memory, for what an allocator fragments."""
+
+Range = tuple[float, float]
+"""(least, most); equal where it was measured on a GPU."""
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """Of the trials to do whose shapes were rehearsed."""
+
+    device: str
+    on_gpu: bool
+    trials: int
+    unknown: Counter[str]
+    """Trials of each kind whose shape was not rehearsed: they are counted nowhere else."""
+    gpu_hours: dict[str, Range]
+    """By kind: seconds x the GPUs that a trial reserves (a whole one where it reserves none)."""
+    longest_path: Range
+    """Hours of the longest chain of trials."""
+    makespan: dict[int, Range]
+    """Hours on that many GPUs."""
+    disk_bytes: float
+    fractions: dict[str, float]
+    """By kind: the part of a GPU's memory that its largest trial needs; empty where no GPU was rehearsed on."""
+
+
+def forecast(plan: Plan, costs: Costs, runtime: Runtime) -> Forecast | None:
+    """The forecast of what is to do in `plan`; None without a rehearsal, or when nothing is to do."""
+    rehearsed = costs.rehearsed
+    nodes = {node.key: node for node in plan.to_do()}
+    bounds: dict[str, Range] = {}
+    for name, node in nodes.items():
+        if (found := rehearsed.gpu_seconds(node.spec, costs.work.of(node.spec))) is not None:
+            bounds[name] = found
+    if not bounds:
+        return None
+    hours: dict[str, Range] = {}
+    for name, (least, most) in bounds.items():
+        kind, gpus = nodes[name].kind, _gpus(runtime, nodes[name])
+        before = hours.get(kind, (0.0, 0.0))
+        hours[kind] = (before[0] + least * gpus / 3600, before[1] + most * gpus / 3600)
+    sides = [_jobs(nodes, {name: one[side] for name, one in bounds.items()}, runtime) for side in (0, 1)]
+    return Forecast(
+        device=rehearsed.device,
+        on_gpu=bool(rehearsed.gpu_bytes),
+        trials=len(bounds),
+        unknown=Counter(node.kind for name, node in nodes.items() if name not in bounds),
+        gpu_hours=hours,
+        longest_path=_both([max(job.remaining for job in jobs.values()) / 3600 for jobs in sides]),
+        makespan={gpus: _both([makespan(jobs, gpus) / 3600 for jobs in sides]) for gpus in _clusters(runtime, nodes)},
+        disk_bytes=sum(_stored(nodes[name], costs) for name in bounds),
+        fractions=_fractions(nodes, costs),
+    )
+
+
+def _clusters(runtime: Runtime, nodes: dict[str, Node]) -> list[int]:
+    most = max(_gpus(runtime, node) for node in nodes.values())
+    return [gpus for gpus in CLUSTERS if gpus >= most]
+
+
+def _gpus(runtime: Runtime, node: Node) -> float:
+    return runtime.gpus_of(node.kind) or 1.0
+
+
+def _both(values: list[float]) -> Range:
+    return values[0], values[1]
+
+
+def _jobs(nodes: dict[str, Node], seconds: dict[str, float], runtime: Runtime) -> dict[str, Job]:
+    """Jobs with the longest path below each. A trial of an unknown shape takes no time."""
+    jobs: dict[str, Job] = {}
+    remaining: dict[str, float] = {}
+    for name, node in reversed(list(nodes.items())):  # children before parents
+        below = max((remaining.get(child, 0.0) for child in node.children), default=0.0)
+        remaining[name] = seconds.get(name, 0.0) + below
+        jobs[name] = Job(seconds.get(name, 0.0), _gpus(runtime, node), node.parents, remaining[name])
+    return jobs
+
+
+def _rate(node: Node, costs: Costs) -> Rate:
+    return costs.rehearsed.rates[shape(node.spec)]
+
+
+def _stored(node: Node, costs: Costs) -> float:
+    amount = costs.work.of(node.spec) if isinstance(node.spec, Restoration) else 1.0
+    return _rate(node, costs).bytes * amount
+
+
+def _fractions(nodes: dict[str, Node], costs: Costs) -> dict[str, float]:
+    """Fractions that fit a whole number of trials into a GPU: 1, 1/2, 1/3, ..."""
+    rehearsed, peaks = costs.rehearsed, Counter[str]()
+    for node in nodes.values():
+        rate = rehearsed.rates.get(shape(node.spec))
+        if rate is not None and "device" in rate.peak_bytes:
+            peaks[node.kind] = max(peaks[node.kind], rate.peak_bytes["device"])
+    fit = {kind: math.floor(rehearsed.gpu_bytes / (HEADROOM * max(peak, 1))) for kind, peak in peaks.items()}
+    return {kind: 1 / count if count else math.inf for kind, count in fit.items()}

@@ -1,0 +1,206 @@
+"""Everything that a scan finds wrong with a data set on disk, each with its sentence."""
+
+import math
+import shutil
+import struct
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image, PngImagePlugin
+
+from workers.data import images, layouts, scan, stand_ins
+from workers.data.manifest import Faults, Manifest
+
+Edit = Callable[[str], Path]
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("sets")
+    for layout in layouts.LAYOUTS:
+        stand_ins.write_iqa(layout, folder / layout, contents=3, per_content=3, side=48)
+    stand_ins.write_images([folder / "hr", folder / "more"], count=2, side=64, low_scale=4)
+    return folder
+
+
+@pytest.fixture
+def copy(root: Path, tmp_path: Path) -> Edit:
+    return lambda name: shutil.copytree(root / name, tmp_path / name)
+
+
+@pytest.fixture
+def pairs(copy: Edit) -> tuple[Path, Path]:
+    """(folder of originals, folder of their low-resolution side)."""
+    return copy("hr"), copy("hr_LR_bicubic") / "X4"
+
+
+def scan_one(layout: str, folder: Path) -> Manifest:
+    return scan.scan(layout, [folder])
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+
+
+def test_everything_wrong_with_a_set_is_told_at_once(copy: Edit) -> None:
+    folder = copy("kadid10k")
+    pictures, labels = folder / "images", folder / "dmos.csv"
+    lines = labels.read_text().splitlines()
+    lines[1] = "I01_01_01.png,I01.png,5.5,0.5"
+    lines[2] = "I01_01_02.png,I01.png,nan,0.5"
+    labels.write_text("\n".join(lines[:-1]))
+    (pictures / "I01_01_03.png").unlink()
+    data = (pictures / "I02_02_01.png").read_bytes()
+    (pictures / "I02_02_01.png").write_bytes(data[: len(data) // 2])
+    Image.new("RGB", (48, 31)).save(pictures / "I02_02_02.png")
+    Image.new("RGB", (48, 40)).save(pictures / "I02_02_03.png")
+    Image.new("RGBA", (48, 48)).save(pictures / "I03_03_01.png")
+    (pictures / "I03.png").unlink()
+    found = scan_one("kadid10k", folder)
+    decoding = next(fault for fault in found.faults if "not decodable" in fault)
+    eight_bits = "expected 8 bits a channel, RGB or grey, without transparency"
+    assert set(found.faults) == {
+        f"{folder}: found 8 labelled images; its STAND_IN.json says 9",
+        f"{pictures}/I01_01_01.png: found the label 5.5; expected a finite number from 1 to 5",
+        f"{pictures}/I01_01_02.png: found the label nan; expected a finite number from 1 to 5",
+        f"{pictures}/I01_01_03.png: missing; expected the image that the labels name",
+        f"{pictures}/I03.png: missing; expected the image that the labels name",
+        decoding,
+        f"{pictures}/I02_02_02.png: found 48 x 31 pixels; expected at least 32 on each side",
+        f"{pictures}/I02_02_02.png: found 48 x 31 pixels; expected 48 x 48, the size of its reference",
+        f"{pictures}/I02_02_03.png: found 48 x 40 pixels; expected 48 x 48, the size of its reference",
+        f"{pictures}/I03_03_01.png: found mode RGBA; {eight_bits}",
+    }
+    assert decoding.startswith(f"{pictures}/I02_02_01.png: not decodable (")
+    assert decoding.endswith("expected a whole image: copy it again")
+    assert found.content == ""
+    assert found.label_high == 5.5
+    assert not math.isnan(found.label_low or math.nan)
+
+
+def test_official_counts_hold_where_nothing_says_stand_in(copy: Edit) -> None:
+    folder = copy("tid2013")
+    (folder / layouts.STAND_IN).unlink()
+    assert scan_one("tid2013", folder).faults == (
+        f"{folder}: found 3 references; tid2013 officially has 25",
+        f"{folder}: found 9 labelled images; tid2013 officially has 3,000",
+    )
+    assert not scan_one("tid2013", folder).stand_in
+    folder = copy("pyiqa_nr")
+    (folder / layouts.STAND_IN).unlink()
+    assert scan_one("pyiqa_nr", folder).faults == ()  # how many there should be nobody knows
+    labels = folder / "meta_info_KonIQ10kDataset.csv"
+    labels.write_text(labels.read_text().splitlines()[0])
+    assert scan_one("pyiqa_nr", folder).faults == (f"{folder}: found no labelled images",)
+
+
+def test_wrong_labels_do_not_hide_damaged_images(copy: Edit, tmp_path: Path) -> None:
+    folder = copy("csiq")
+    edit(folder / "csiq_label.txt", "\t", " x ")
+    (folder / "src_imgs" / "photo1.png").write_bytes(b"")
+    label, image = scan_one("csiq", folder).faults
+    assert label == f"{folder}/csiq_label.txt:1: found 3 fields; expected 2: name, dmos"
+    assert image.startswith(f"{folder}/src_imgs/photo1.png: not decodable (")
+    absent = scan_one("csiq", tmp_path / "absent")
+    assert absent.faults == (f"{tmp_path}/absent: no such folder; expected the csiq data set",)
+    assert (absent.content, absent.fingerprint) == ("", "")
+
+
+def _transparent(path: Path) -> None:
+    Image.new("P", (40, 40)).save(path, transparency=0)
+
+
+def _deep(path: Path) -> None:
+    """A PNG of 16-bit RGB, which Pillow cannot write: one row at a time by hand."""
+    rows = zlib.compress(b"".join(b"\0" + bytes(6 * 40) for _ in range(40)))
+    with path.open("wb") as file:
+        file.write(b"\x89PNG\r\n\x1a\n")
+        header = struct.pack(">IIBBBBB", 40, 40, 16, 2, 0, 0, 0)
+        for kind, data in ((b"IHDR", header), (b"IDAT", rows), (b"IEND", b"")):
+            PngImagePlugin.putchunk(file, kind, data)
+
+
+@pytest.mark.parametrize(
+    ("name", "write", "found"),
+    [
+        ("deep.png", lambda path: Image.new("I;16", (40, 40)).save(path), "16 bits a channel"),
+        ("rgb16.png", _deep, "16 bits a channel"),
+        ("cmyk.jpg", lambda path: Image.new("CMYK", (40, 40)).save(path), "mode CMYK"),
+        ("la.png", lambda path: Image.new("LA", (40, 40)).save(path), "mode LA"),
+        ("palette.png", _transparent, "mode P with transparency"),
+    ],
+)
+def test_images_that_rgb_would_lose_something_of_are_refused(
+    name: str, write: Callable[[Path], None], found: str, tmp_path: Path
+) -> None:
+    write(tmp_path / name)
+    expected = "expected 8 bits a channel, RGB or grey, without transparency"
+    assert scan_one("images", tmp_path).faults == (f"{tmp_path}/{name}: found {found}; {expected}",)
+
+
+def test_grey_and_palette_images_are_fine(tmp_path: Path) -> None:
+    for mode in images.LOSSLESS:
+        Image.new(mode, (40, 40)).save(tmp_path / f"{mode}.png")
+    Image.new("RGB", (40, 40)).save(tmp_path / "a.BMP")
+    (tmp_path / "notes.txt").write_text("not an image")
+    found = scan_one("images", tmp_path)
+    assert (found.faults, found.images) == ((), 5)
+
+
+def test_pairs_must_match_the_scale_and_be_there(pairs: tuple[Path, Path]) -> None:
+    high, low = pairs
+    assert scan.scan("images", [high], [low], 4).faults == ()
+    assert scan.scan("images", [high], [low], 2).faults == tuple(
+        f"{high}/000{k}.png: found no low-resolution side in {low}; expected 000{k}x2.png or 000{k}.png" for k in (1, 2)
+    )
+    (low / "0001x4.png").rename(low / "0001.png")
+    assert scan.scan("images", [high], [low], 4).faults == ()
+    Image.new("RGB", (16, 15)).save(low / "0002x4.png")
+    assert scan.scan("images", [high], [low], 4).faults == (
+        f"{low}/0002x4.png: found 16 x 15 pixels; expected 16 x 16, the size of 1/4 of its original",
+    )
+
+
+def test_an_original_may_have_rows_that_trimming_removes(pairs: tuple[Path, Path]) -> None:
+    high, low = pairs
+    image = Image.open(high / "0001.png")
+    for side, sound in ((67, True), (68, False)):
+        image.resize((64, side)).save(high / "0001.png")
+        assert (scan.scan("images", [high], [low], 4).faults == ()) == sound
+
+
+def test_names_differ_over_all_folders_and_folders_have_images(copy: Edit, tmp_path: Path) -> None:
+    first, second = copy("hr"), copy("more")
+    (second / "0003.png").rename(second / "0002.png")
+    (second / "0004.png").unlink()
+    (tmp_path / "empty").mkdir()
+    found = scan.scan("images", [first, second, tmp_path / "empty", tmp_path / "absent"])
+    again = f"found the name again (first: {first}/0002.png); expected names that differ before the dot"
+    assert set(found.faults) == {
+        f"{tmp_path}/absent: no such folder; expected a folder of images",
+        f"{second}: found 1 images; its STAND_IN.json says 2",
+        f"{second}/0002.png: {again}",
+        f"{tmp_path}/empty: found no images; expected .png, .jpg, .jpeg, .bmp",
+    }
+
+
+def test_a_call_that_makes_no_sense_is_refused(tmp_path: Path) -> None:
+    for folders, low, scale in (([], [], None), ([tmp_path], [tmp_path], 4), ([tmp_path], [tmp_path / "low"], None)):
+        with pytest.raises(ValueError, match=f"scan: found {len(folders)} folders, {len(low)} low-resolution folders"):
+            scan.scan("images", folders, low, scale)
+    with pytest.raises(ValueError, match="scan: found 2 folders, 0 low-resolution; expected one for csiq"):
+        scan.scan("csiq", [tmp_path, tmp_path])
+    with pytest.raises(ValueError, match="layout: found 'image'"):
+        scan.scan("image", [tmp_path])
+
+
+def test_faults_of_a_kind_are_counted_after_the_first_five() -> None:
+    faults = Faults()
+    for k in range(7):
+        faults.add("missing images", f"{k}.png: missing")
+    faults.add("wrong labels", "label")
+    assert faults.sentences() == (*(f"{k}.png: missing" for k in range(5)), "and 2 more missing images", "label")

@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: setup sweep plan aggregate mlflow test check lock help
+.PHONY: setup sweep preflight prefetch rehearse plan aggregate mlflow test check lock help
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -20,6 +20,15 @@ $(STAMP): requirements.lock
 
 sweep: $(STAMP) ## run what is to do of GRID, then build its tables
 	@$(BIN)/python -m orchestrator sweep $(GRID)
+
+preflight: $(STAMP) ## check data sets, weights, judges and storage of GRID
+	@$(BIN)/python -m orchestrator preflight $(GRID)
+
+prefetch: $(STAMP) ## fetch every weights file that GRID names, once
+	@$(BIN)/python -m orchestrator prefetch $(GRID)
+
+rehearse: $(STAMP) ## run each shape of trial of GRID for a few steps on stand-ins, measure what it costs
+	@$(BIN)/python -m orchestrator rehearse $(GRID)
 
 plan: $(STAMP) ## what a sweep of GRID would run, and why
 	@$(BIN)/python -m orchestrator plan $(GRID)

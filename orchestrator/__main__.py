@@ -1,5 +1,8 @@
-"""The verbs: `python -m orchestrator plan|preflight|prefetch|rehearse|sweep GRID`. Exit codes: 0 all that was planned is done; 1 something failed
-or is blocked; 2 the grid, a file or the store cannot be used; 130 interrupted."""
+"""The verbs: `python -m orchestrator plan|preflight|prefetch|rehearse|sweep GRID`.
+
+Exit codes: 0 all that was planned is done; 1 something failed or is blocked; 2 the grid, a file or the store cannot be
+used; 130 interrupted.
+"""
 
 import dataclasses
 import json

@@ -72,7 +72,7 @@ def _gpu_faults(grid: Grid) -> Iterator[str]:
     found = gpu_bytes()
     if len(found) < most:
         yield (
-            f"runtime.gpus: found {most:g} for a trial, but this machine has {len(found)}; allowed: a machine with GPUs, "
+            f"runtime.gpus: found {most:g} a trial, but this machine has {len(found)}; allowed: a machine with GPUs, "
             "RAY_ADDRESS of a cluster that has some, or gpus: 0 (reserves none; trials compute on the CPU)"
         )
 
@@ -90,8 +90,11 @@ def gpu_bytes() -> list[int]:
 def _look_at_data(request: Request, manifests: Manifests, findings: Findings, say: Say) -> None:
     from workers.data.scan import Manifest, scan  # numpy and Pillow, which planning alone does not need
 
-    known = manifests.found.get(request.key)
-    before = Manifest.from_json(known) if known else None
+    try:
+        known = manifests.found.get(request.key)
+        before = Manifest.from_json(known) if known else None
+    except ValueError:  # written by another version of this project: the set is read again
+        before = None
     if before is None:
         say(f"reading {request.words}")
     found = scan(
@@ -143,7 +146,7 @@ def mark(path: Path) -> list[int] | None:
 
 
 def ask(wanted: Iterable[Request], offline: bool) -> list[dict[str, Any]]:
-    """Answers (files with their digests, content, fault) of `python -m workers.prefetch` in the order of the requests."""
+    """Answers (files and digests, content, fault) of `python -m workers.prefetch` in the order of the requests."""
     with tempfile.TemporaryDirectory(prefix="prefetch-") as folder:
         request, answer = Path(folder, "request.json"), Path(folder, "answer.json")
         asked = [

@@ -1,4 +1,4 @@
-"""A grid as its rehearsal runs it: the same architectures, losses, judges and graph, a few steps on generated stand-ins."""
+"""A grid as its rehearsal runs it: the same architectures, losses and graph, a few steps on generated stand-ins."""
 
 from pathlib import Path
 from typing import Any
@@ -7,7 +7,7 @@ from orchestrator.sections import Grid, IqaFolder, LadderSet, OfficialGenerator,
 
 STEPS = 4
 PATCH = 16
-"""Low-resolution pixels on a CPU: two windows of SwinIR; times the scale the smallest side that every backbone takes."""
+"""Low-resolution pixels on a CPU: two windows of SwinIR a side; times the scale no less than backbones take."""
 CROP = 96
 SIDE = 96
 """Of stand-in images on a CPU, pixels."""

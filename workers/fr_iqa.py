@@ -1,7 +1,7 @@
 """FR-IQA: fits a DISTS-style metric, D(x, y) = 1 - sum(alpha l + beta s), on a frozen backbone.
 
-The backbone is frozen, so l and s of a pair never change: one pass over the data yields a table (workers/statistics.py),
-and fitting alpha and beta is a small constrained problem on it (workers/losses/dists.py).
+The backbone is frozen, so l and s of a pair never change: one pass over the data yields a table (statistics.py), and
+fitting alpha and beta is a small constrained problem on it (losses/dists.py).
 
 numbers: validation_srcc (of the kept weights), validation_srcc_last (of the last iteration), validation_srcc_uniform
 (all channels equal)

@@ -48,7 +48,8 @@ class Sources:
         """The folders of the data set with that content. Raises MissingSource."""
         if content not in self.data:
             raise MissingSource(
-                f"data set {name} ({content}): no folder with that content is known; run: python -m orchestrator preflight GRID"
+                f"data set {name} ({content}): no folder with that content is known; "
+                "run: python -m orchestrator preflight GRID"
             )
         return self.data[content]
 

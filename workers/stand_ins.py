@@ -1,4 +1,4 @@
-"""Stand-ins for what a rehearsal's machine lacks: tiny data sets in official layouts, random weights in released formats.
+"""Stand-ins for what a rehearsal's machine lacks: tiny data sets in official layouts, random weights as released.
 
     python -m workers.stand_ins REQUEST.json
 
@@ -21,7 +21,7 @@ IMAGES = 3
 
 
 def write_data(layout: str, folders: list[Path], scale: int, side: int) -> None:
-    """A tiny copy of an official layout, or folders of images, with their low-resolution side where `scale` is not 0."""
+    """A tiny copy of an official layout, or folders of images, with their low-resolution side unless `scale` is 0."""
     if layout == "images":
         stand_ins.write_images(folders, IMAGES, side, scale or None)
     else:
@@ -29,7 +29,7 @@ def write_data(layout: str, folders: list[Path], scale: int, side: int) -> None:
 
 
 def write_weights(model: str, file: Path) -> None:
-    """The whole network `timm/...` or `open_clip/...`, classifier included, with random weights: what a release holds."""
+    """The whole network `timm/...` or `open_clip/...`, classifier and all, with random weights: as released."""
     library, _, name = model.partition("/")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)

@@ -1,7 +1,7 @@
 """Per-channel statistics of a data set under a frozen backbone: what a metric is fitted on.
 
-l and s of a pair depend on the backbone alone, never on alpha and beta. They are computed in one pass and kept, once for
-each (backbone, weights, data set), in the node's cache: another fit, or another seed with equal weights, reads them.
+l and s of a pair depend on the backbone alone, never on alpha and beta. They are computed in one pass and kept, once
+for each (backbone, weights, data set), in the node's cache: another fit, or a seed with equal weights, reads them.
 """
 
 import hashlib

@@ -14,6 +14,7 @@ from orchestrator import grid as grids
 from orchestrator import matrix
 from orchestrator.aggregate.scores import NUMBERS, SCORE_COLUMNS, Evidence
 from orchestrator.identity import key
+from orchestrator.manifests import Manifests
 from orchestrator.store import Store
 
 GRID = """
@@ -135,7 +136,7 @@ def small_grid(folder):
     path = folder / "tiny.yaml"
     path.write_text(f"{GRID}runtime: {{storage: {folder / 'store'}}}\n")
     grid = grids.load(path)
-    return path, matrix.expand(grid), Store(grid.runtime.storage)
+    return path, matrix.expand(grid, Manifests()), Store(grid.runtime.storage)
 
 
 @pytest.fixture

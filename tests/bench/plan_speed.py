@@ -41,7 +41,8 @@ def main() -> None:
     parser.add_argument("seeds", nargs="?", type=int, default=SEEDS)
     sys.path.insert(0, str(ROOT))  # so that the file runs from anywhere
     from orchestrator import cost, grid, matrix, naming, plan
-from orchestrator.manifests import Manifests
+    from orchestrator.manifests import Manifests
+    from orchestrator.work import Work
 
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "wide.yaml"
@@ -52,7 +53,7 @@ from orchestrator.manifests import Manifests
             with timed("expand"):
                 study = matrix.expand(loaded, Manifests())
             with timed("build"):
-                planned = plan.build((label.spec for label in study.labels), {}, cost.estimate)
+                planned = plan.build((label.spec for label in study.labels), {}, cost.Costs(Work()).seconds)
             with timed("explain"):
                 plan.explain(planned, study.labels)
             with timed("names"):

@@ -1,4 +1,4 @@
-"""Grids with one change, the two committed grids expanded, and random graphs of trials."""
+"""Grids with one change, committed grids expanded, and random graphs of trials."""
 
 import random
 from collections.abc import Callable
@@ -9,13 +9,21 @@ from typing import ClassVar
 import pytest
 
 from orchestrator import grid, matrix
-from orchestrator.manifests import Manifests
+from orchestrator.manifests import Manifests, judge_request
 from orchestrator.spec import Trial
 
 ROOT = Path(__file__).parents[2]
-FILES = {"micro": ROOT / "tests" / "micro.yaml", "demo": ROOT / "grids" / "demo.yaml"}
+FILES = {"micro": ROOT / "tests" / "micro.yaml", **{file.stem: file for file in (ROOT / "grids").glob("*.yaml")}}
 
 Edit = Callable[..., Path]
+Expand = Callable[[Path], matrix.Study]
+
+
+def expanded(file: Path) -> matrix.Study:
+    """The study of a grid whose judges are known to need no file, as a preflight finds for those of micro and demo."""
+    loaded = grid.load(file)
+    known = {judge_request(judge).key: {"content": ""} for judge in loaded.judges.families()}
+    return matrix.expand(loaded, Manifests(known))
 
 
 @pytest.fixture
@@ -33,13 +41,23 @@ def edited(tmp_path: Path) -> Edit:
 
 
 @pytest.fixture(scope="session")
+def expand() -> Expand:
+    return expanded
+
+
+@pytest.fixture(scope="session")
 def micro() -> matrix.Study:
-    return matrix.expand(grid.load(FILES["micro"]), Manifests())
+    return expanded(FILES["micro"])
 
 
 @pytest.fixture(scope="session")
 def demo() -> matrix.Study:
-    return matrix.expand(grid.load(FILES["demo"]), Manifests())
+    return expanded(FILES["demo"])
+
+
+@pytest.fixture(scope="session")
+def full() -> matrix.Study:
+    return expanded(FILES["full"])
 
 
 @dataclass(frozen=True, kw_only=True)

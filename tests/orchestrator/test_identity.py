@@ -12,13 +12,14 @@ from typing import Any
 import pytest
 
 from orchestrator import grid, matrix, naming, plan, spec
-from orchestrator.manifests import Manifests
 from orchestrator.identity import canonical_json, digest, key, spec_json
+from orchestrator.manifests import Manifests
 from orchestrator.matrix import Study
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = ROOT / "tests" / "golden" / "keys.json"
 Edit = Callable[..., Path]
+Expand = Callable[[Path], Study]
 
 
 def addresses(study: Study) -> dict[str, str]:
@@ -38,15 +39,15 @@ def test_golden_keys(micro: Study) -> None:
     changed = {name: f"{was} -> {now.get(name)}" for name, was in golden.items() if now.get(name) != was}
     assert not changed, (
         f"{len(changed)} keys changed: {changed}. A changed key orphans finished trials: every store computes them "
-        "again. Is the change of meaning intended? Then raise VERSION of that kind in orchestrator/spec.py and write "
-        f"the new keys into {GOLDEN}. Else find what changed: compare spec.json of the old key with "
+        "again. Is the change of meaning intended? Then raise VERSION of that kind in orchestrator/spec/kinds.py and "
+        f"write the new keys into {GOLDEN}. Else find what changed: compare spec.json of the old key with "
         "orchestrator.identity.spec_json of the new spec. (A new version of pyiqa changes judging alone, on purpose.)"
     )
 
 
-def test_runtime_is_no_identity(micro: Study, edited: Edit) -> None:
+def test_runtime_is_no_identity(micro: Study, edited: Edit, expand: Expand) -> None:
     runtime = "runtime: {storage: /elsewhere, tracking: other.db, max_failures: 9, checkpoint_seconds: 1, cpus: 8} #"
-    assert keys(matrix.expand(grid.load(edited("runtime:", runtime)), Manifests())) == keys(micro)
+    assert keys(expand(edited("runtime:", runtime))) == keys(micro)
 
 
 @pytest.mark.parametrize(
@@ -58,15 +59,17 @@ def test_runtime_is_no_identity(micro: Study, edited: Edit) -> None:
     ],
     ids=["judge", "test set", "benchmark"],
 )
-def test_evaluations_are_no_identity_of_trainings(old: str, new: str, micro: Study, edited: Edit) -> None:
-    more = matrix.expand(grid.load(edited(old, new)), Manifests())
+def test_evaluations_are_no_identity_of_trainings(
+    old: str, new: str, micro: Study, edited: Edit, expand: Expand
+) -> None:
+    more = expand(edited(old, new))
     assert keys(more, spec.TRAINING_KINDS) == keys(micro, spec.TRAINING_KINDS)
     assert keys(more) > keys(micro)
 
 
-def test_a_changed_parent_changes_every_descendant_and_nothing_else(micro: Study, edited: Edit) -> None:
+def test_a_changed_parent_changes_every_descendant_and_nothing_else(micro: Study, edited: Edit, expand: Expand) -> None:
     now = addresses(micro)
-    other = addresses(matrix.expand(grid.load(edited("pretext: {steps: 3", "pretext: {steps: 4")), Manifests()))
+    other = addresses(expand(edited("pretext: {steps: 3", "pretext: {steps: 4")))
     nodes = plan.build((label.spec for label in micro.labels), {}, lambda _: 1.0).nodes
     below = {name for name, node in nodes.items() if node.kind == "pretext"}
     for name, node in nodes.items():  # parents stand before children
@@ -127,13 +130,19 @@ def test_spec_json_names_kind_version_and_key(micro: Study) -> None:
     assert (len(key(trial)), len(digest(trial))) == (16, 64)
 
 
-def test_keys_are_equal_in_processes_with_other_hash_seeds(micro: Study) -> None:
-    program = (
-        "from orchestrator import grid, matrix; from orchestrator.identity import key\n"
-        "for label in matrix.expand(grid.load('tests/micro.yaml'), Manifests()).labels: print(key(label.spec))"
-    )
+def test_keys_are_equal_in_processes_with_other_hash_seeds() -> None:
+    program = """
+from orchestrator import grid, matrix
+from orchestrator.identity import key
+from orchestrator.manifests import Manifests
+for label in matrix.expand(grid.load('tests/micro.yaml'), Manifests()).labels:
+    print(key(label.spec))
+"""
+    expected = [
+        key(label.spec) for label in matrix.expand(grid.load(ROOT / "tests" / "micro.yaml"), Manifests()).labels
+    ]
     for hash_seed in ("1", "4242"):
         environment = {**os.environ, "PYTHONHASHSEED": hash_seed}
         command = [sys.executable, "-c", program]
         ended = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
-        assert ended.stdout.split() == [key(label.spec) for label in micro.labels]
+        assert ended.stdout.split() == expected

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator import builder, grid, matrix, plan, spec
-from orchestrator.manifests import Manifests
+from orchestrator import builder, matrix, plan, spec
 from orchestrator.identity import key
 from orchestrator.matrix import Label, Study
 
 Edit = Callable[..., Path]
+Expand = Callable[[Path], Study]
 
 # 6 losses (vgg-r is random, the other five are pretext), 5 discriminators: none and 4, of which 3 have the backbone vgg
 # and 1 vit; 2 backbones of IQA models (vgg, vit), 2 tasks, 2 seeds. FR has 2 benchmarks, NR 1; 2 test sets; 5 judges.
@@ -31,10 +31,6 @@ COUNTS = {
     "iqa_transfer": MODELS,
     "benchmark": BENCHMARKS,
 }
-
-
-def expand(file: Path) -> Study:
-    return matrix.expand(grid.load(file), Manifests())
 
 
 def trials(study: Study) -> dict[str, spec.Trial]:
@@ -142,7 +138,9 @@ def test_pixel_baseline_runs_under_every_discriminator_without_gan_cells(demo: S
     assert not [label for label in of_role(demo, "iqa_model") if label.loss == builder.PIXEL]
 
 
-def test_exclude_removes_exactly_its_cells_and_the_trials_that_no_other_needs(demo: Study, edited: Edit) -> None:
+def test_exclude_removes_exactly_its_cells_and_the_trials_that_no_other_needs(
+    demo: Study, edited: Edit, expand: Expand
+) -> None:
     entry = "exclude: [{discriminator: patch-vit-pretext, seed: 1}]\nbaselines:"
     less = expand(edited("baselines:", entry, base="demo"))
     assert less.cells == CELLS - (6 * 2 * 2 * 2 + 6 * 2)  # of that discriminator and seed: random, pretext; gan
@@ -163,11 +161,11 @@ def test_exclude_removes_exactly_its_cells_and_the_trials_that_no_other_needs(de
 
 
 @pytest.mark.parametrize(("entry", "left"), [("{task: fr}", 288), ("{loss: vit, task: fr}, {seed: 1}", 264)])
-def test_exclude_by_arithmetic(entry: str, left: int, edited: Edit) -> None:
+def test_exclude_by_arithmetic(entry: str, left: int, edited: Edit, expand: Expand) -> None:
     assert expand(edited("baselines:", f"exclude: [{entry}]\nbaselines:", base="demo")).cells == left
 
 
-def test_without_any_discriminator_there_is_optimization_alone(edited: Edit) -> None:
+def test_without_any_discriminator_there_is_optimization_alone(edited: Edit, expand: Expand) -> None:
     text = "loss: [vgg-r, convnext]\n  discriminator: [none, {head: patch, backbone: convnext, start: pretext}]"
     old = f"{text}\n  initialization: [random, gan]"
     study = expand(edited(old, "loss: [vgg-r, convnext]\n  discriminator: [none]\n  initialization: [random]"))

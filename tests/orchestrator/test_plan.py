@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator import grid, matrix, plan, spec
-from orchestrator.manifests import Manifests
+from orchestrator import plan, spec
 from orchestrator.matrix import Study
 from orchestrator.plan import Plan
 
 Edit = Callable[..., Path]
+Expand = Callable[[Path], Study]
 DRAWS = range(30)
 
 
@@ -117,30 +117,30 @@ CHANGES = {
 
 @pytest.mark.parametrize(("change", "expected", "why"), CHANGES.values(), ids=CHANGES)
 def test_a_change_of_a_finished_grid_plans_exactly_the_new_trials(
-    change: tuple[str, str], expected: dict[str, int], why: str, demo: Study, edited: Edit
+    change: tuple[str, str], expected: dict[str, int], why: str, demo: Study, edited: Edit, expand: Expand
 ) -> None:
     file = edited(*change, base="demo")
     file.write_text(
         file.read_text().replace("backbones:", "backbones:\n  resnet-r: {model: small/resnet, weights: random}", 1)
     )
-    result = planned(matrix.expand(grid.load(file), Manifests()), all_done(demo))
+    result = planned(expand(file), all_done(demo))
     assert Counter(node.kind for node in result.to_do()) == expected
     assert {node.why.removeprefix("for a child: ") for node in result.to_do()} == {why}
     if set(expected) <= {"restoration", "judging", "benchmark"}:
         assert not [node for node in result.to_do() if node.kind in spec.TRAINING_KINDS]
 
 
-def test_a_changed_setting_is_told_from_a_new_level(demo: Study, edited: Edit) -> None:
+def test_a_changed_setting_is_told_from_a_new_level(demo: Study, edited: Edit, expand: Expand) -> None:
     file = edited("iterations: 300", "iterations: 301", base="demo")
-    result = planned(matrix.expand(grid.load(file), Manifests()), all_done(demo))
+    result = planned(expand(file), all_done(demo))
     why = {node.why for node in result.to_do() if node.kind == "fr_iqa"}
     assert why == {"edited settings (7 finished fr_iqa trials of the store are none of this plan's)"}
     file = edited("training: {steps: 30", "training: {steps: 31", base="demo")
-    result = planned(matrix.expand(grid.load(file), Manifests()), all_done(demo))
+    result = planned(expand(file), all_done(demo))
     why = {node.why for node in result.to_do() if node.kind == "super_resolution"}
     assert why == {"edited settings (70 finished super_resolution trials of the store are none of this plan's)"}
     file = edited("nr: {steps: 80", "nr: {steps: 81", base="demo")
-    result = planned(matrix.expand(grid.load(file), Manifests()), all_done(demo))
+    result = planned(expand(file), all_done(demo))
     why = {node.why for node in result.to_do() if node.kind == "iqa_transfer"}
     edits = "or edited settings (56 finished iqa_transfer trials of the store are none of this plan's)"
     assert why == {f"new task nr, {edits}"}

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from orchestrator import cost, grid, matrix, naming, plan
 from orchestrator.manifests import Manifests
+from orchestrator.work import Work
 
 BENCH = Path(__file__).parents[1] / "bench" / "plan_speed.py"
 
@@ -19,7 +20,7 @@ def test_generated_grid_plans(tmp_path: Path) -> None:
     for seeds in (1, 2):
         (tmp_path / "wide.yaml").write_text(bench.wide_grid(seeds))
         study = matrix.expand(grid.load(tmp_path / "wide.yaml"), Manifests())
-        planned = plan.build((label.spec for label in study.labels), {}, cost.estimate)
+        planned = plan.build((label.spec for label in study.labels), {}, cost.Costs(Work()).seconds)
         plan.explain(planned, study.labels)
         names = naming.names(study.labels, (node.spec for node in planned.nodes.values()))
         assert names.keys() == planned.nodes.keys()

@@ -61,7 +61,7 @@ def test_parents_are_found_by_their_dotted_role(demo: Study) -> None:
         ({"kind_version": 99}, "kind_version: found 99; this code runs pretext "),
         ({"seed": "0"}, "pretext.seed: found '0'; expected <class 'int'>"),
         ({"seed": True}, "pretext.seed: found True"),
-        ({"numerics": "fast"}, "pretext.numerics: found 'fast'"),
+        ({"numerics": "exact"}, "pretext.numerics: found 'exact'"),
         ({"backbone": {"model": "small/vgg", "depth": 3}}, r"pretext.backbone: found the fields \['depth', 'model'\]"),
         ({"photographs": [{"name": "coffee"}]}, r"pretext.photographs\[0\]: found the fields \['name'\]"),
         ({"sead": 1}, "pretext: found the fields .*'sead'"),

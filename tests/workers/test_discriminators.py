@@ -116,7 +116,6 @@ def check_backbone_after_training(backbone: Backbone, drawn: dict[str, Tensor], 
     assert (stage + 1 < len(backbone.channels)) == (learns < {name for name, _ in backbone.named_parameters()})
     for name, value in backbone.state_dict().items():
         changed = not torch.equal(value, drawn[name])
-        # A convolution's bias before a batch norm, or a key's in attention, may get no gradient but rounding.
         assert changed == (name in learns), name
         if "running" in name or "num_batches" in name:
             assert not changed, name
@@ -140,5 +139,5 @@ def test_crops_below_a_backbones_least_size_are_refused() -> None:
 def test_a_patch_head_without_a_fine_map_is_refused() -> None:
     backbone = build("small/vgg", seed=0)
     backbone.reductions = (32, 64, 64, 64, 64)
-    with pytest.raises(ValueError, match="head: patch needs a map with cells of at most 16 pixels; found .32, 64"):
+    with pytest.raises(ValueError, match=r"head: patch needs a map with cells of at most 16 pixels; found \(32, 64"):
         Discriminator(backbone, "patch", seed=0)

@@ -26,6 +26,8 @@ class Manifest:
     label_high: float | None
     bytes: int
     """Size of the images that belong to the set."""
+    pixels: int
+    """Of the distorted images of an IQA set, or of the high-resolution images: the work of a trial on the whole set."""
     fingerprint: str
     """SHA-256 over what was asked for, and over names, sizes and modification times of all files in the folders."""
     stand_in: bool

@@ -34,6 +34,7 @@ class _Findings:
     references: int = 0
     labels: tuple[float, ...] = ()
     bytes: int = 0
+    pixels: int = 0
 
 
 def scan(
@@ -75,6 +76,7 @@ def scan(
         label_low=min(found.labels, default=None),
         label_high=max(found.labels, default=None),
         bytes=found.bytes,
+        pixels=found.pixels,
         fingerprint=fingerprint,
         stand_in=any((folder / layouts.STAND_IN).exists() for folder in folders),
         faults=sentences,
@@ -105,7 +107,12 @@ def _iqa_set(layout: str, folder: Path, faults: Faults) -> _Findings:
         references=len(references),
         labels=tuple(row.label for row in rows if math.isfinite(row.label)),
         bytes=sum(seen.bytes for seen in looks.values()),
+        pixels=_pixels(looks[row.image] for row in rows if row.image in looks),
     )
+
+
+def _pixels(looks: Iterable[Look]) -> int:
+    return sum(math.prod(seen.size) for seen in looks if seen.size)
 
 
 def _entry(row: Row, looks: Mapping[str, Look]) -> str:
@@ -138,16 +145,19 @@ def _check_labels(layout: str, folder: Path, rows: Sequence[Row], faults: Faults
 
 def _images(folders: Sequence[Path], low: Sequence[Path], scale: int | None, faults: Faults) -> _Findings:
     parts = []
+    pixels = 0
     stems: dict[str, Path] = {}
     for index, folder in enumerate(folders):
         if folder.is_dir():
             names = image_names(folder)
             _check_names(folder, names, stems, faults)
             looks = _look_at(folder, names, faults)
+            pixels += _pixels(looks.values())
             lows = low[index] if low and low[index].is_dir() else None
             parts.append(_paired(folder, looks, lows, scale or 1, faults))
     entries, sizes = zip(*parts, strict=True) if parts else ((), ())
-    return _Findings(tuple(line for lines in entries for line in lines), images=len(stems), bytes=sum(sizes))
+    lines = tuple(line for lines in entries for line in lines)
+    return _Findings(lines, images=len(stems), bytes=sum(sizes), pixels=pixels)
 
 
 def _paired(

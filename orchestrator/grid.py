@@ -34,7 +34,7 @@ def load(file: str | Path) -> Grid:
         raise GridError(f"{file}: {error.strerror}; grids in that folder: {nearby}") from None
     try:
         grid = Grid.model_validate_json(json.dumps(document.value))
-        faults = list(grid_checks.check(grid))
+        faults = list(dict.fromkeys(grid_checks.check(grid)))
     except ValidationError as error:
         faults = [explain(details) for details in error.errors() if not echoes(details)]
     if faults:

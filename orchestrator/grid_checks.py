@@ -40,7 +40,7 @@ def _check_axes(grid: Grid) -> Iterator[Fault]:
 
 def _lists(grid: Grid) -> Iterator[tuple[yaml_lines.Path, tuple[Any, ...]]]:
     """Every list of levels or names in which a second mention would be an accident, or count something twice."""
-    entries = (entry if isinstance(entry, str) else entry.model_dump_json() for entry in grid.matrix.discriminator)
+    entries = (", ".join(level.name for level in discriminator_levels(entry)) for entry in grid.matrix.discriminator)
     yield ("seeds",), grid.seeds
     yield ("matrix", "loss"), grid.matrix.loss
     yield ("matrix", "twins"), grid.matrix.twins
@@ -90,7 +90,7 @@ def _check_weights(path: yaml_lines.Path, level: BackboneLevel, library: str, gr
         yield path, found(weights, allowed[library])
     if library == "open_clip" and weights in ("pretext", "released"):
         yield path, f"found {weights!r}; allowed: random, a tag of open_clip such as openai, {{file: PATH}}"
-    if weights == "pretext" and (grid.pretext is None or grid.photographs is None):
+    if library == "small" and weights == "pretext" and (grid.pretext is None or grid.photographs is None):
         yield path, "found 'pretext', which needs the sections pretext and photographs"
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from orchestrator import spec, yaml_lines
 from orchestrator.grid_errors import Fault, found
-from orchestrator.sections import Grid, ImageFolders, LadderSet, OfficialSet, PhotographSplit, Warmup
+from orchestrator.sections import Grid, ImageFolders, IqaFolder, LadderSet, OfficialSet, PhotographSplit, Warmup
 
 SMALLEST_CROP = 16
 """The least side that every small backbone takes, pixels (workers/models/backbones.py)."""
@@ -16,7 +16,7 @@ def check_data(grid: Grid) -> Iterator[Fault]:
     yield from _check_sets(grid)
     if grid.photographs is not None:
         yield from _check_photographs(grid, grid.photographs)
-        yield from _check_crops(grid, grid.photographs)
+    yield from _check_crops(grid)
 
 
 def _check_needs(grid: Grid) -> Iterator[Fault]:
@@ -40,6 +40,8 @@ def _check_sets(grid: Grid) -> Iterator[Fault]:
     for path, name, allowed in _named_sets(grid, images, quality):
         if name not in allowed:
             yield path, found(name, allowed, "data.sets")
+    for name in images:
+        yield from _check_folders(("data", "sets", name), sets[name])
     section = grid.super_resolution
     if section.train is not None and section.hold_out == 0:
         yield ("super_resolution", "hold_out"), "found 0; allowed: at least 1 image of the training set, to validate on"
@@ -64,6 +66,15 @@ def _no_reference(grid: Grid, name: str) -> bool:
     return bool(grid.data) and name in grid.data.sets and grid.data.sets[name].layout in WITHOUT_REFERENCE  # type: ignore[union-attr]
 
 
+def _check_folders(path: yaml_lines.Path, entry: IqaFolder | ImageFolders) -> Iterator[Fault]:
+    assert isinstance(entry, ImageFolders), "the caller looked"
+    if len(entry.low) not in (0, len(entry.folder)):
+        yield (*path, "low"), f"found {len(entry.low)}; allowed: one for each of {len(entry.folder)} folders, or none"
+    everything = (*entry.folder, *entry.low)
+    for folder in dict.fromkeys(one for i, one in enumerate(everything) if one in everything[:i]):
+        yield path, f"found {folder!r} a second time; allowed: each folder once"
+
+
 def _check_split(path: yaml_lines.Path, layout: str, iqa_set: OfficialSet) -> Iterator[Fault]:
     if iqa_set.split == "official":
         if layout not in WITH_OFFICIAL_SPLIT:
@@ -71,6 +82,9 @@ def _check_split(path: yaml_lines.Path, layout: str, iqa_set: OfficialSet) -> It
     elif iqa_set.split.train + iqa_set.split.validation > 1:
         total = iqa_set.split.train + iqa_set.split.validation
         yield path, f"found fractions that sum to {total:g}; allowed: at most 1 (the rest is the test part)"
+    elif iqa_set.train in iqa_set.benchmarks and iqa_set.split.train + iqa_set.split.validation == 1:
+        why = f"found fractions that sum to 1, but {iqa_set.train} is among the benchmarks with its test part"
+        yield path, f"{why}; allowed: fractions that leave a rest"
 
 
 def _named_sets(grid: Grid, images: list[str], quality: list[str]) -> Iterator[tuple[yaml_lines.Path, str, list[str]]]:
@@ -112,30 +126,31 @@ def _photograph_tests(grid: Grid) -> Iterator[tuple[yaml_lines.Path, tuple[str, 
             yield ("iqa_sets", task, "benchmarks", name, "photographs"), benchmark.photographs
 
 
-def _check_crops(grid: Grid, split: PhotographSplit) -> Iterator[Fault]:
+def _check_crops(grid: Grid) -> Iterator[Fault]:
     """Crops fit into the photographs that they are cut from, and backbones can take them."""
-    for path, crop, scale, names in _crops(grid, split):
+    for path, crop, scale, names in _crops(grid):
         known = [name for name in names if name in spec.PHOTOGRAPHS]
         smallest = min(known, key=lambda name: spec.PHOTOGRAPHS[name].side, default="")
         most = spec.PHOTOGRAPHS[smallest].side // scale if smallest else crop
         least = -(-SMALLEST_CROP // scale)
         if not least <= crop <= most:
-            yield path, f"found {crop}; allowed: {least} (what backbones need) to {most} (the side of {smallest})"
+            upper = f"to {most} (the side of {smallest})" if smallest else "or more"
+            yield path, f"found {crop}; allowed: {least} (what backbones need) {upper}"
 
 
-def _crops(grid: Grid, split: PhotographSplit) -> Iterator[tuple[yaml_lines.Path, int, int, tuple[str, ...]]]:
-    """(path, crop, scale, photographs it is cut from)."""
+def _crops(grid: Grid) -> Iterator[tuple[yaml_lines.Path, int, int, tuple[str, ...]]]:
+    """(path, crop, scale, photographs it is cut from; none for the images of a data set)."""
     sr = grid.super_resolution
+    split = grid.photographs or PhotographSplit.model_construct(train=(), validation=(), test=())
     everything = split.train + split.validation + split.test
     if grid.pretext is not None:
         yield ("pretext", "crop"), grid.pretext.crop, 1, split.train
     if isinstance(sr.tests, dict):
         yield ("super_resolution", "crop"), sr.crop, 1, split.validation + split.test
-    if sr.train is None:
-        if isinstance(sr.warmup, Warmup):
-            yield ("super_resolution", "warmup", "patch"), sr.warmup.patch, sr.scale, split.train
-        yield ("super_resolution", "training", "patch"), sr.training.patch, sr.scale, split.train
+    patches = split.train if sr.train is None else ()
+    if isinstance(sr.warmup, Warmup):
+        yield ("super_resolution", "warmup", "patch"), sr.warmup.patch, sr.scale, patches
+    yield ("super_resolution", "training", "patch"), sr.training.patch, sr.scale, patches
     for task in grid.iqa_sets.tasks():
         iqa_set = grid.iqa_sets.of(task)
-        if isinstance(iqa_set, LadderSet):
-            yield ("iqa_sets", task, "crop"), iqa_set.crop, 1, everything
+        yield ("iqa_sets", task, "crop"), iqa_set.crop, 1, everything if isinstance(iqa_set, LadderSet) else ()

@@ -11,18 +11,24 @@ from pydantic import BaseModel, Tag
 from pydantic_core import ErrorDetails
 
 from orchestrator import yaml_lines
-from orchestrator.sections import Grid
+from orchestrator.sections import GENERATORS, Grid
 
 Fault = tuple[yaml_lines.Path, str]
 
 MOST_CHARACTERS = 80
 AXIS = "{head: ..., backbone: ..., start: ...}"
+OTHERS = {  # field -> what it may be besides the names that pydantic lists
+    "discriminator": [AXIS],
+    "layout": ["images"],
+    "split": ["{seed: ..., train: ..., validation: ...}"],
+}
 NUMBERS = ("float_type", "int_type", "weight")
 WANTED = {  # pydantic's type of error: what is allowed, in the words of YAML
     "model_type": "a mapping of names to values",
     "dataclass_type": "a mapping of names to values",
     "dict_type": "a mapping of names to values",
     "tuple_type": "a list",
+    "string_too_short": "at least one character",
     "string_pattern_mismatch": "a to z, 0 to 9 and . _ + - (at most 64, the first a letter or digit)",
 }
 
@@ -63,9 +69,14 @@ def explain(details: ErrorDetails) -> Fault:
         return path, "found nothing; it has no default, so it must be given"
     if kind == "literal_error":
         allowed = [text.strip().strip("'") for text in context["expected"].replace(" or ", ", ").split(",")]
-        return path, found(value, allowed + [AXIS] * (path[:2] == ("matrix", "discriminator") and len(path) == 3))
+        field = next((part for part in reversed(path) if isinstance(part, str)), "")
+        return path, found(value, allowed + OTHERS.get(field, []))
     if kind == "too_short":
         return path, "found no level; allowed: at least one"
+    if path == ("super_resolution", "generator") and isinstance(value, str):
+        return path, found(value, [*GENERATORS, "{channels: ..., depths: ..., ...}"])
+    if kind == "string_pattern_mismatch" and path[-1] == "model":
+        return path, f"found {shown(value)}; allowed: small/MODEL, timm/MODEL.TAG, open_clip/MODEL"
     wanted = WANTED.get(kind) or details["msg"].replace("Input should be ", "")
     if isinstance(value, str) and kind in NUMBERS and (number := _as_yaml_number(value, kind)):
         wanted = f"{wanted}; YAML reads this as text: write {number}"

@@ -67,8 +67,8 @@ class Sweep:
         """What the last rehearsal of this grid measured; empty without one."""
         try:
             return cost.Rehearsed.from_json(json.loads((self.results / COST).read_text()))
-        except FileNotFoundError:
-            return cost.Rehearsed()
+        except (FileNotFoundError, KeyError, TypeError, ValueError):
+            return cost.Rehearsed()  # absent, or of another version: costs a forecast, not the plan
 
     def forecast(self) -> Forecast | None:
         """What is to do will cost, where the grid was rehearsed."""

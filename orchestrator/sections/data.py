@@ -106,7 +106,7 @@ class OfficialSet(Section):
 
 IqaSet = Annotated[
     Annotated[LadderSet, Tag("<ladder>")] | Annotated[OfficialSet, Tag("<official>")],
-    Discriminator(lambda value: "<official>" if _get(value, "train") is not None else "<ladder>"),
+    Discriminator(lambda value: "<official>" if _get(value, "train") or _get(value, "split") else "<ladder>"),
 ]
 
 

@@ -54,7 +54,7 @@ ORCHESTRATOR = {
 }
 # module -> what it imports inside functions alone: planning must not load it
 LAZY = {
-    "runner": "workers.context workers.data.pixels workers.sources workers.trial",
+    "runner": "workers.context workers.sources workers.trial",
     "preflight": "workers.data.scan",
     "sweep": "orchestrator.aggregate orchestrator.schedule orchestrator.tracking",
     "rehearse": "orchestrator.aggregate",

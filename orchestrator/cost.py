@@ -63,7 +63,9 @@ def shape(spec: Trial) -> str:
 
 
 def _super_resolution_shape(spec: SuperResolution) -> str:
-    loss = spec.loss.backbone.model if isinstance(spec.loss, FrIqa) else "pixel"
+    loss = "pixel"
+    if isinstance(spec.loss, FrIqa):
+        loss = f"{spec.loss.backbone.model} from {_source(spec.loss.weights)}"
     if spec.loss is None and spec.start is None:
         loss = "warm-up"
     against = "none"

@@ -20,11 +20,12 @@ from rich.console import Console
 
 from orchestrator import cost, matrix, naming, plan, preflight, schedule, show
 from orchestrator.grid import RESULTS, GridError, load
+from orchestrator.identity import key
 from orchestrator.manifests import Manifests, Request, requests
 from orchestrator.ready import ReadyQueue
 from orchestrator.sections import Grid
 from orchestrator.shrink import shrink, side
-from orchestrator.spec import Restoration, Trial
+from orchestrator.spec import Judging, Restoration, SuperResolution, Trial
 from orchestrator.store import Store, write_atomic
 from orchestrator.sweep import COST, EXIT_DONE, EXIT_INCOMPLETE, EXIT_INTERRUPTED, PROGRESS_SECONDS, provenance, signals
 from orchestrator.work import Work
@@ -133,14 +134,26 @@ def _model(request: Request) -> str:
 
 
 def _plan(study: matrix.Study) -> tuple[plan.Plan, dict[str, str]]:
-    """One trial of each shape, with all that it depends on."""
+    """One trial of each shape with all that it depends on; and, for the tables, each training's images of one test set,
+    judged."""
     chosen: dict[str, Trial] = {}
-    for label in study.labels:
-        for trial in plan.build([label.spec], {}, lambda spec: 0.0).nodes.values():
-            chosen.setdefault(cost.shape(trial.spec), trial.spec)
+    for node in plan.build((label.spec for label in study.labels), {}, lambda spec: 0.0).nodes.values():
+        chosen.setdefault(cost.shape(node.spec), node.spec)
+    trained = {key(trial) for trial in chosen.values() if isinstance(trial, SuperResolution)}
+    judged = [label for label in study.labels if label.role == "judging" and label.family and not label.baseline]
+    first = judged[0].data_set if judged else ""
+    shown = [label.spec for label in judged if label.data_set == first and _generator(label.spec) in trained]
     costs = cost.Costs(Work())
-    planned = plan.build(chosen.values(), {}, costs.seconds)
+    planned = plan.build([*chosen.values(), *shown], {}, costs.seconds)
     return planned, naming.names(study.labels, (node.spec for node in planned.nodes.values()))
+
+
+def _generator(judging: Trial) -> str:
+    """Key of the training whose images a trial judges; empty for bicubic."""
+    assert isinstance(judging, Judging)
+    restored = judging.restoration
+    made = restored.super_resolution if isinstance(restored, Restoration) else None
+    return key(made) if isinstance(made, SuperResolution) else ""
 
 
 def _told(study: matrix.Study, planned: plan.Plan) -> str:

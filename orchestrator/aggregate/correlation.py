@@ -3,6 +3,8 @@
 Undefined values (a constant input, fewer than two points) are NaN and never an exception or a warning.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import least_squares
@@ -41,9 +43,10 @@ def plcc_fitted(prediction: Array, label: Array) -> tuple[float, bool]:
     """(PLCC of the labels with the fitted logistic of the predictions, whether the fit converged).
 
     Starts where pyiqa and BasicIQA do: the labels' extremes, the mean of the predictions, a quarter of their deviation.
-    A fit that does not converge within `EVALUATIONS`, or ends constant, gives (NaN, False).
+    A fit that does not converge within `EVALUATIONS`, or ends constant, gives (NaN, False); so do predictions that are
+    not finite.
     """
-    if len(prediction) < 5 or _constant(prediction) or _constant(label):
+    if len(prediction) < 5 or not np.isfinite(prediction).all() or _constant(prediction) or _constant(label):
         return float("nan"), False
     x = (prediction - prediction.mean()) / prediction.std()  # the fit then does not depend on the metric's unit
     start = [label.max(), label.min(), 0.0, 0.25]
@@ -52,14 +55,17 @@ def plcc_fitted(prediction: Array, label: Array) -> tuple[float, bool]:
     return (value, True) if fit.success and np.isfinite(value) else (float("nan"), False)
 
 
-def srcc_resampled(prediction: Array, label: Array, counts: Array) -> Array:
-    """SRCC of R resamples of N points: `counts` (R, N) says how often each point was drawn; returns (R,).
+def srcc_resampled(predictions: Sequence[Array], label: Array, counts: Array) -> Array:
+    """SRCC of M predictions with a label in R resamples of N points: `counts` (R, N) says how often each point was
+    drawn; returns (M, R).
 
     Equal to `srcc(np.repeat(prediction, counts[r]), np.repeat(label, counts[r]))`, without sorting again.
     """
-    if np.isnan(prediction).any():
-        return np.full(len(counts), np.nan)
-    return weighted_pearson(weighted_ranks(prediction, counts), weighted_ranks(label, counts), counts)
+    values, label_ranks = np.full((len(predictions), len(counts)), np.nan), weighted_ranks(label, counts)
+    for m, prediction in enumerate(predictions):
+        if not np.isnan(prediction).any():
+            values[m] = weighted_pearson(weighted_ranks(prediction, counts), label_ranks, counts)
+    return values
 
 
 def weighted_ranks(values: Array, counts: Array) -> Array:

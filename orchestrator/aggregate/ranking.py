@@ -6,7 +6,8 @@ bootstrap, zeros and ones are a split half. One code path thus serves the tables
 Shapes: R weightings, S seeds, L losses, J judges, N images of a set, C contents of a set. Missing values are NaN.
 """
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,10 @@ import pandas as pd
 from scipy.stats import rankdata
 
 from orchestrator.aggregate.correlation import Array, srcc_resampled
+from orchestrator.aggregate.predictions import Images, Predictions, distinct
+
+BLOCK = 2**20
+"""Weights of images that are held at once."""
 
 
 @dataclass(frozen=True)
@@ -121,14 +126,20 @@ def optimization_scores(panel: Panel, draws: Draws, view: Callable[[Array], Arra
     return mean(over_sets, draws.seeds[:, :, None], axis=1)
 
 
-def iqa_panel(cells: pd.DataFrame, scores: pd.DataFrame, losses: Sequence[str], seeds: Sequence[int]) -> Panel:
+def iqa_panel(
+    cells: pd.DataFrame, scores: Mapping[str, Predictions], losses: Sequence[str], seeds: Sequence[int]
+) -> Panel:
     """The FR-IQA side: predictions of every ranked loss on every benchmark, aligned by image."""
     cells = cells[(cells["role"] == "metric_benchmark") & ~cells["baseline"]].assign(lower_better=0.0)
     return _panel(cells, scores, losses, seeds, judges=None)
 
 
 def optimization_panel(
-    cells: pd.DataFrame, scores: pd.DataFrame, losses: Sequence[str], seeds: Sequence[int], discriminator: str
+    cells: pd.DataFrame,
+    scores: Mapping[str, Predictions],
+    losses: Sequence[str],
+    seeds: Sequence[int],
+    discriminator: str,
 ) -> Panel:
     """The optimization side under one discriminator: the judges that have a family, turned so that higher is better."""
     cells = cells[
@@ -142,7 +153,7 @@ def optimization_panel(
 
 def _panel(
     cells: pd.DataFrame,
-    scores: pd.DataFrame,
+    scores: Mapping[str, Predictions],
     losses: Sequence[str],
     seeds: Sequence[int],
     judges: tuple[str, ...] | None,
@@ -158,37 +169,47 @@ def _panel(
 def _image_set(
     name: str,
     cells: pd.DataFrame,
-    scores: pd.DataFrame,
+    scores: Mapping[str, Predictions],
     losses: Sequence[str],
     seeds: Sequence[int],
     judges: tuple[str, ...],
 ) -> ImageSet:
     done = cells[cells["status"] == "done"]
-    rows = scores[scores["key"].isin(set(done["key"]))]
-    table = rows.pivot(index="image", columns="key", values="prediction")
-    images = rows.drop_duplicates("image").set_index("image").loc[table.index]
-    values = np.full((len(judges), len(seeds), len(losses), len(table)), np.nan)
+    of_set = distinct(scores[key] for key in done["key"])
+    images, places = _together(of_set)
+    values = np.full((len(judges), len(seeds), len(losses), len(images.names)), np.nan)
     for cell in done.itertuples():
-        column = table[cell.key].to_numpy() * (-1.0 if cell.lower_better == 1.0 else 1.0)
+        trial = scores[cell.key]
         at = slice(None) if pd.isna(cell.seed) else list(seeds).index(cell.seed)
-        values[judges.index(cell.judge), at, list(losses).index(cell.loss)] = column
-    content = np.unique(images["content"].to_numpy(dtype=str), return_inverse=True)[1]
-    return ImageSet(name, values, content, images["label"].to_numpy(dtype=float))
+        row = values[judges.index(cell.judge), at, list(losses).index(cell.loss)]
+        row[..., places[of_set.index(trial.images)]] = trial.values * (-1.0 if cell.lower_better == 1.0 else 1.0)
+    content = np.unique(images.contents, return_inverse=True)[1]
+    return ImageSet(name, values, content, images.labels)
+
+
+def _together(parts: Sequence[Images]) -> tuple[Images, list[np.ndarray]]:
+    """The images that any of `parts` has, by name, and where in them those of each part are."""
+    if not parts:
+        return Images(np.zeros(0, str), np.zeros(0, str), np.zeros(0)), []
+    names, contents, labels = (
+        np.concatenate([getattr(part, field) for part in parts]) for field in ("names", "contents", "labels")
+    )
+    names, first = np.unique(names, return_index=True)
+    return Images(names, contents[first], labels[first]), [np.searchsorted(names, part.names) for part in parts]
 
 
 def _srcc_of_set(part: ImageSet, counts: Array) -> Array:
     """(R, S, L): SRCC of every seed and loss on one benchmark whose contents are drawn `counts` (R, C) times."""
     assert part.labels is not None
-    weights = counts[:, part.content]
-    _, seeds, losses, _ = part.values.shape
-    values = np.full((len(counts), seeds, losses), np.nan)
-    known: dict[bytes, Array] = {}  # seeds that share one trial are computed once
-    for s, j in np.ndindex(seeds, losses):
-        column = part.values[0, s, j]
-        if (same := column.tobytes()) not in known:
-            known[same] = srcc_resampled(column, part.labels, weights) if column.size else np.full(len(counts), np.nan)
-        values[:, s, j] = known[same]
-    return values
+    _, seeds, losses, images = part.values.shape
+    if not images:
+        return np.full((len(counts), seeds, losses), np.nan)
+    columns = [part.values[0, s, j] for s, j in np.ndindex(seeds, losses)]
+    known = {column.tobytes(): column for column in columns}  # seeds that share one trial are computed once
+    blocks = np.array_split(counts, math.ceil(counts.shape[0] * images / BLOCK))
+    found = [srcc_resampled(list(known.values()), part.labels, block[:, part.content]) for block in blocks]
+    by_column = dict(zip(known, np.concatenate(found, axis=1), strict=True))
+    return np.stack([by_column[column.tobytes()] for column in columns], axis=1).reshape(len(counts), seeds, losses)
 
 
 def _image_means(part: ImageSet, counts: Array) -> Array:

@@ -1,25 +1,24 @@
 """Reads a grid's evidence out of the store: the only module here that touches grid and store.
 
-Everything downstream takes the frames of `Evidence`, so tables and statistics are tested without a store.
+Everything downstream takes what `Evidence` holds, so tables and statistics are tested without a store.
 
 `cells`: one row a label (a cell-level evaluation of one trial; several labels may share one trial):
 role, loss, discriminator, initialization, task, backbone, start, seed, data_set, judge, family, baseline, kind, key,
 status (done, diverged, failed, missing, parent diverged, parent failed), because (the ancestor that stopped it),
 lower_better (judging) and validation_psnr, validation_psnr_bicubic (optimization, dB).
-`scores`: the rows of scores.parquet of the done benchmarks and judgings.
+`scores`: by key, the per-image predictions of the done benchmarks and judgings (predictions.py).
 `restorations`: one row a set of restored images: loss, discriminator, seed, data_set, baseline, key, status, folder.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from orchestrator import matrix
+from orchestrator.aggregate import predictions
+from orchestrator.aggregate.predictions import Predictions
 from orchestrator.identity import key
 from orchestrator.manifests import Manifests
 from orchestrator.sections import Grid
@@ -41,8 +40,9 @@ LABEL_FIELDS = (
     "baseline",
 )
 NUMBERS = ("lower_better", "validation_psnr", "validation_psnr_bicubic")
-SCORE_COLUMNS = ("key", "kind", "measure", "data_set", "split", "image", "content", "seed", "prediction", "label")
 SCORED_ROLES = ("metric_benchmark", "judging", "iqa_benchmark")
+TWINS = "-twins"
+"""Ends the names of tables and figures that hold the random twins."""
 
 
 @dataclass(frozen=True)
@@ -53,11 +53,27 @@ class Evidence:
     seeds: tuple[int, ...]
     losses: tuple[str, ...]
     """The ranked losses, in the grid's order."""
+    twins: tuple[str, ...]
+    """Losses that are ranked among themselves, apart from the others."""
     discriminators: tuple[str, ...]
     label_kind: str
     cells: pd.DataFrame
-    scores: pd.DataFrame
+    scores: Mapping[str, Predictions]
     restorations: pd.DataFrame
+
+    def groups(self) -> Iterator[tuple[str, "Evidence"]]:
+        """(what ends the names of its tables and figures, evidence) for each group of losses that are ranked together:
+        all but the twins, and where there are twins, these. What depends on no loss is in both, a baseline is ranked in
+        none, and the images of baselines are in both, to compare with."""
+        if not self.twins:
+            yield "", self
+            return
+        twin, shown = (frame["loss"].isin(self.twins) for frame in (self.cells, self.restorations))
+        ranked = replace(self, twins=(), cells=self.cells[~twin], restorations=self.restorations[~shown])
+        yield "", ranked
+        beside = self.restorations["baseline"].astype(bool)
+        cells = self.cells[twin | (self.cells["loss"] == "")]
+        yield TWINS, replace(ranked, losses=self.twins, cells=cells, restorations=self.restorations[shown | beside])
 
 
 def read(grid: Grid) -> Evidence:
@@ -68,27 +84,18 @@ def read(grid: Grid) -> Evidence:
     cells = pd.DataFrame([_cell(label, outcomes, store) for label in study.labels])
     cells["seed"] = cells["seed"].astype("Int64")
     scored = cells[cells["role"].isin(SCORED_ROLES) & (cells["status"] == "done")]
-    folders = (store.folder(*unit) for unit in dict.fromkeys(zip(scored["kind"], scored["key"], strict=True)))
+    folders = {unit: store.folder(kind, unit) for kind, unit in zip(scored["kind"], scored["key"], strict=True)}
     return Evidence(
         name=grid.name,
         seeds=tuple(grid.seeds),
         losses=tuple(study.losses),
+        twins=tuple(study.twins),
         discriminators=tuple(study.discriminators),
         label_kind=study.label_kind,
         cells=cells,
-        scores=read_scores(folders),
+        scores=predictions.read(folders),
         restorations=_restorations(study.labels, outcomes, store),
     )
-
-
-def read_scores(folders: Iterable[Path]) -> pd.DataFrame:
-    """All rows of the `scores.parquet` files in `folders`, in long form."""
-    columns = list(SCORE_COLUMNS)
-    tables = [pq.ParquetFile(folder / "scores.parquet").read(columns=columns) for folder in folders]
-    if not tables:
-        return pd.DataFrame(columns=columns)
-    scores: pd.DataFrame = pa.concat_tables(tables, promote_options="permissive").to_pandas()
-    return scores.astype({"prediction": "float64", "label": "float64"})
 
 
 class _Outcomes:

@@ -17,6 +17,10 @@ GENERATORS: dict[str, dict[str, Any]] = {
         "channels": 180, "depths": [6] * 6, "heads": [6] * 6, "window": 8, "mlp_ratio": 2.0,
         "upsampler": "pixelshuffle",
     },
+    "swinir-large": {
+        "channels": 240, "depths": [6] * 9, "heads": [8] * 9, "window": 8, "mlp_ratio": 2.0,
+        "upsampler": "nearest+conv", "residual": "3conv",
+    },
 }  # fmt: skip
 
 

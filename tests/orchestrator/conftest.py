@@ -1,6 +1,8 @@
-"""Grids with one change, committed grids expanded, and random graphs of trials."""
+"""Grids with one change and what a wrong one is told, committed grids expanded, and random graphs of trials."""
 
 import random
+import re
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +11,7 @@ from typing import ClassVar
 import pytest
 
 from orchestrator import grid, matrix
+from orchestrator.__main__ import main
 from orchestrator.manifests import Manifests, judge_request
 from orchestrator.spec import Trial
 
@@ -17,6 +20,8 @@ FILES = {"micro": ROOT / "tests" / "micro.yaml", **{file.stem: file for file in 
 
 Edit = Callable[..., Path]
 Expand = Callable[[Path], matrix.Study]
+Told = Callable[[Path], list[str]]
+Refused = Callable[..., None]
 
 
 def expanded(file: Path) -> matrix.Study:
@@ -38,6 +43,40 @@ def edited(tmp_path: Path) -> Edit:
         return file
 
     return edit
+
+
+def lines_told(file: Path) -> list[str]:
+    """The lines of the error that `file` raises: each whole and printable, without the <tags> of pydantic's unions."""
+    with pytest.raises(grid.GridError) as error:
+        grid.load(file)
+    lines = str(error.value).split("\n")
+    assert all(line.isprintable() and not re.search(r"<[a-z]+>", line) for line in lines)
+    return lines
+
+
+@pytest.fixture(scope="session")
+def told() -> Told:
+    return lines_told
+
+
+@pytest.fixture
+def refused(edited: Edit, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Refused:
+    """(change, expected, base): the changed grid ends the command line with 2 and just the lines `expected`, each given
+    as a text that stands on the line which it must point at, and its message."""
+
+    def check(change: tuple[str, str], expected: list[tuple[str, str]], base: str = "micro") -> None:
+        file = edited(*change, base=base)
+        written = [(n, text) for n, text in enumerate(file.read_text().split("\n"), 1) if text.lstrip()[:1] != "#"]
+        numbered = [(next(n for n, text in written if mark in text), message) for mark, message in expected]
+        lines = [f"{file}:{number}: {message}" for number, message in numbered]
+        assert lines_told(file) == lines
+        monkeypatch.setattr(sys, "argv", ["orchestrator", "plan", str(file)])
+        with pytest.raises(SystemExit) as end:
+            main()
+        assert end.value.code == 2
+        assert capsys.readouterr() == ("", "\n".join(lines) + "\n")
+
+    return check
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,7 @@ from workers import benchmark, judges, pretext, weights
 from workers.context import Interrupted
 from workers.data.photographs import to_tensor
 from workers.data.sr_pairs import evaluation_pairs, upscale_bicubic
+from workers.sources import Sources
 from workers.training import SCORES
 from workers.weights import load_backbone, load_generator, load_metric
 
@@ -181,7 +182,7 @@ def read(folder: Path) -> dict[str, np.ndarray]:
 def test_restored_images_are_the_generators_output_rounded(micro: Any) -> None:
     found = micro.trial("restoration")
     generator = load_generator(micro.inputs(found)["super_resolution"]).eval()
-    images, pairs = read(micro.folder("restoration") / "images"), evaluation_pairs(found.test, found.scale)
+    images, pairs = read(micro.folder("restoration") / "images"), evaluation_pairs(found.test, Sources(), found.scale)
     assert list(images) == sorted(pair.image_name for pair in pairs)
     for pair in pairs:
         with torch.no_grad():
@@ -193,7 +194,7 @@ def test_restored_images_are_the_generators_output_rounded(micro: Any) -> None:
 def test_bicubic_keeps_both_sides_of_each_pair(micro: Any) -> None:
     found, folder = micro.trial("bicubic"), micro.folder("bicubic")
     written = {name: read(folder / name) for name in ("reference", "low_resolution", "images")}
-    for pair in evaluation_pairs(found.test, found.scale):
+    for pair in evaluation_pairs(found.test, Sources(), found.scale):
         np.testing.assert_array_equal(written["reference"][pair.image_name], pair.high)
         np.testing.assert_array_equal(written["low_resolution"][pair.image_name], pair.low)
         np.testing.assert_array_equal(written["images"][pair.image_name], upscale_bicubic(pair.low, found.scale))

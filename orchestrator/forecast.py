@@ -68,6 +68,16 @@ def forecast(plan: Plan, costs: Costs, runtime: Runtime) -> Forecast | None:
     )
 
 
+def memory_faults(found: Forecast, runtime: Runtime) -> list[str]:
+    """Kinds whose trials share a GPU more narrowly than their memory allows, as far as a rehearsal on one knows."""
+    return [
+        f"runtime.gpus: found {runtime.gpus_of(kind):g} for {kind}, whose largest trial needs {fraction:.2g} of the "
+        f"GPU that it was rehearsed on; allowed: at least {fraction:.2g}"
+        for kind, fraction in found.fractions.items()
+        if 0 < runtime.gpus_of(kind) < fraction
+    ]
+
+
 def _clusters(runtime: Runtime, nodes: dict[str, Node]) -> list[int]:
     most = max(_gpus(runtime, node) for node in nodes.values())
     return [gpus for gpus in CLUSTERS if gpus >= most]

@@ -6,10 +6,10 @@ from typing import Any
 from orchestrator.sections import Grid, IqaFolder, LadderSet, OfficialGenerator, OfficialSet, Warmup
 
 STEPS = 4
-PATCH = 16
-"""Low-resolution pixels on a CPU: two windows of SwinIR a side; times the scale no less than backbones take."""
+PATCH = 24
+"""Low-resolution pixels on a CPU: three windows of SwinIR a side; times a scale of 4 what every backbone takes."""
 CROP = 96
-SIDE = 96
+SIDE = 112
 """Of stand-in images on a CPU, pixels."""
 STAND_IN_JUDGES = ("piqe",)
 """Take the place of score judges whose weights are not there: without any there would be no optimization score."""

@@ -16,7 +16,7 @@ from typing import Any
 from rich.console import Console
 
 from orchestrator import checks, cost, matrix, naming, plan, preflight, show
-from orchestrator.forecast import Forecast, forecast
+from orchestrator.forecast import Forecast, forecast, memory_faults
 from orchestrator.grid import LAST_SWEEP, RESULTS, GridError, load
 from orchestrator.identity import key
 from orchestrator.manifests import Manifests, requests
@@ -122,8 +122,10 @@ def looked_over(file: Path, out: Console, offline: bool = True) -> Sweep:
     Raises GridError with one line for each fault."""
     sweep = Sweep(file)
     findings = preflight.check(sweep.grid, sweep.store, say=out.print, offline=offline)
-    if findings.faults:
-        raise GridError("\n".join(f"{file}: {fault}" for fault in findings.faults))
+    told = sweep.forecast()
+    faults = [*findings.faults, *(memory_faults(told, sweep.grid.runtime) if told else ())]
+    if faults:
+        raise GridError("\n".join(f"{file}: {fault}" for fault in faults))
     return Sweep(file) if findings.looked_at else sweep
 
 

@@ -164,11 +164,10 @@ def _row(
     both = np.isfinite(point.iqa[0]) & np.isfinite(point.optimization[name][0])
     n = int(both.sum())
     if n < LEAST_LOSSES:
-        return {
-            "discriminator": name,
-            "losses": n,
-            "note": f"{n} losses have both scores; at least {LEAST_LOSSES} are needed for a rank correlation",
-        }
+        single = both.size == 1
+        found = "the grid ranks a single loss" if single else f"{n} losses have both scores"
+        note = f"{found}; at least {LEAST_LOSSES} are needed for a rank correlation"
+        return {"discriminator": name, "losses": n, "note": note}
     x, y = point.iqa[0][both], point.optimization[name][0][both]
     (rho_p, how), (tau_p, _) = permutation_p(x, y, spearman), permutation_p(x, y, kendall)
     rho, resampled = _rho(point, name), _rho(boot, name)

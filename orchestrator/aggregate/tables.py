@@ -4,7 +4,8 @@ Every row says how many seeds are there of how many planned (a seed is there whe
 trials that took, and their keys (counting.py). Holes stay empty.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ import pandas as pd
 from orchestrator.aggregate import asymmetry as asymmetries
 from orchestrator.aggregate.correlation import Array, krcc, plcc, plcc_fitted, srcc
 from orchestrator.aggregate.counting import both_sides, judged_cells, over_seeds, planned, with_counts
+from orchestrator.aggregate.predictions import Predictions
 from orchestrator.aggregate.ranking import (
     Panel,
     everything,
@@ -27,11 +29,23 @@ from orchestrator.aggregate.scores import Evidence
 from orchestrator.aggregate.writing import Table
 
 TRANSFER = ["task", "backbone", "initialization", "start", "data_set"]
+APART = "random twins, apart"
 STATUSES = ("done", "diverged", "failed", "missing", "parent diverged", "parent failed")
 
 
 def build(evidence: Evidence) -> list[Table]:
-    """All tables of the study, the main one first."""
+    """All tables of the study, the main one first; then those of the random twins, where there are any."""
+    groups = [_apart(table, suffix) for suffix, group in evidence.groups() for table in _tables(group)]
+    return [*groups, missing(evidence)]
+
+
+def _apart(table: Table, suffix: str) -> Table:
+    """The table of a group of losses, whose name ends in `suffix`: that of the main group is left as it is."""
+    return replace(table, name=table.name + suffix, title=f"{table.title} ({APART})") if suffix else table
+
+
+def _tables(evidence: Evidence) -> list[Table]:
+    """All tables on the losses that are ranked together."""
     iqa = iqa_panel(evidence.cells, evidence.scores, evidence.losses, evidence.seeds)
     panels = {
         name: optimization_panel(evidence.cells, evidence.scores, evidence.losses, evidence.seeds, name)
@@ -70,15 +84,17 @@ def build(evidence: Evidence) -> list[Table]:
         ),
         *iqa_transfer(evidence),
         counts(evidence),
-        missing(evidence),
     ]
 
 
-def correlations(scores: pd.DataFrame, fitted: bool = False) -> pd.DataFrame:
-    """SRCC, KRCC and PLCC (with `fitted`, PLCC after the logistic and whether it converged) of each benchmark trial."""
+def correlations(scores: Mapping[str, Predictions], keys: Iterable[str], fitted: bool = False) -> pd.DataFrame:
+    """SRCC, KRCC and PLCC (with `fitted`, PLCC after the logistic and whether it converged) of each benchmark trial of
+    `keys` that is done."""
     rows: list[dict[str, Any]] = []
-    for key, trial in scores[scores["kind"] == "benchmark"].groupby("key", sort=False):
-        prediction, label = trial["prediction"].to_numpy(dtype=float), trial["label"].to_numpy(dtype=float)
+    for key in dict.fromkeys(keys):
+        if key not in scores:
+            continue
+        prediction, label = scores[key].values, scores[key].images.labels
         rows.append(
             {
                 "key": key,
@@ -97,7 +113,7 @@ def correlations(scores: pd.DataFrame, fitted: bool = False) -> pd.DataFrame:
 def fr_iqa_by_loss(evidence: Evidence, iqa_score: Array) -> Table:
     """Correlations of every loss with the labels of every FR benchmark, and its IQA score and rank."""
     cells, by = evidence.cells[evidence.cells["role"] == "metric_benchmark"], ["loss", "data_set"]
-    trials = correlations(evidence.scores[evidence.scores["key"].isin(set(cells["key"]))], fitted=True)
+    trials = correlations(evidence.scores, cells["key"], fitted=True)
     values = cells[cells["status"] == "done"].merge(trials, on="key")
     rows = planned(cells, by).merge(over_seeds(values, by, ["srcc", "krcc", "plcc", "plcc_fitted"]), how="left", on=by)
     fits = values.groupby(by)["converged"].agg(lambda fit: f"converged {int(fit.sum())} of {len(fit)}")
@@ -117,9 +133,8 @@ def optimization_by_judge(evidence: Evidence) -> Table:
     """What every judge says of every loss under every discriminator on every test set, in the judge's own units."""
     by = ["loss", "discriminator", "data_set", "judge", "family", "baseline"]
     cells = evidence.cells[evidence.cells["role"] == "judging"]
-    images = evidence.scores[evidence.scores["kind"] == "judging"].groupby("key", sort=False)["prediction"]
-    means = images.agg(["mean", "size"]).rename(columns={"size": "images"}).reset_index()
-    values = cells[cells["status"] == "done"].merge(means, on="key")
+    done = cells[cells["status"] == "done"]
+    values = done.merge(_image_means(evidence.scores, done["key"]), on="key")
     rows = planned(cells, by).merge(over_seeds(values, by, ["mean"]), how="left", on=by)
     sizes = values.groupby(by)["images"].first().reset_index()
     better = values.groupby("judge")["lower_better"].first().map({0.0: "higher", 1.0: "lower"}).to_dict()
@@ -132,6 +147,19 @@ def optimization_by_judge(evidence: Evidence) -> Table:
         "seeds. Judges without a family are printed beside and not in the score; baselines are never ranked.",
         with_counts(rows, cells, by),
     )
+
+
+def _image_means(scores: Mapping[str, Predictions], keys: Iterable[str]) -> pd.DataFrame:
+    """Mean over the images of each trial and their number: key, mean, images."""
+    trials = {key: scores[key].values for key in dict.fromkeys(keys)}
+    frame = pd.DataFrame(
+        {
+            "key": np.repeat(np.array(list(trials), dtype=object), [len(values) for values in trials.values()]),
+            "prediction": np.concatenate([np.zeros(0), *trials.values()]),
+        }
+    )
+    means = frame.groupby("key", sort=False)["prediction"].agg(["mean", "size"])
+    return means.rename(columns={"size": "images"}).reset_index()
 
 
 def _optimization_scores(panels: Mapping[str, Panel]) -> pd.DataFrame:
@@ -157,9 +185,12 @@ def _optimization_scores(panels: Mapping[str, Panel]) -> pd.DataFrame:
 
 
 def iqa_transfer(evidence: Evidence) -> list[Table]:
-    """IQA models by initialization, gan averaged over ranked losses and heads within each seed; the gan ones apart."""
+    """IQA models by initialization, gan averaged over ranked losses and heads within each seed; the gan ones apart. No
+    tables in a study of optimization alone."""
     cells = evidence.cells[evidence.cells["role"] == "iqa_benchmark"]
-    trials = correlations(evidence.scores[evidence.scores["key"].isin(set(cells["key"]))])
+    if cells.empty:
+        return []
+    trials = correlations(evidence.scores, cells["key"])
     values, numbers = cells[cells["status"] == "done"].merge(trials, on="key"), ["srcc", "krcc", "plcc"]
     ranked_cells, ranked = cells[~cells["baseline"]], values[~values["baseline"]]
     within = ranked.groupby([*TRANSFER, "seed"], sort=False)

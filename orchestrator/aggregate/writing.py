@@ -8,7 +8,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from orchestrator.matrix import OPINION
+
 CAUTION = "demonstration, not evidence"
+
+
+def caution(label_kind: str) -> str:
+    """What is said of a study whose labels are not, or not all, human opinion; nothing of any other."""
+    return "" if label_kind == OPINION else CAUTION
 
 
 @dataclass(frozen=True)
@@ -35,12 +42,13 @@ def text(value: Any) -> str:
 
 
 def markdown(table: Table, label_kind: str) -> str:
-    """The table as Markdown, headed by the caution and the kind of labels; keys stand in the CSV and Parquet files."""
-    names = [name for name in table.frame if name != "keys"]
+    """The table as Markdown, headed by the caution that its labels deserve and by their kind; keys stand in the CSV and
+    Parquet files."""
+    names, warning = [name for name in table.frame if name != "keys"], caution(label_kind)
     lines = [
         f"# {table.title}",
         "",
-        f"**{CAUTION}** · labels: {label_kind}",
+        " · ".join([*([f"**{warning}**"] if warning else []), f"labels: {label_kind}"]),
         "",
         table.note,
         *([table.method] if table.method else []),

@@ -41,12 +41,12 @@ def plan(
         print(json.dumps(to_json(sweep.plan, sweep.study.cells) | found, indent=1))
         return
     out = show.console()
-    show.plan(out, sweep.grid.name, sweep.study.cells, sweep.plan, sweep.names, why=True)
+    show.plan(out, sweep.grid.name, sweep.study.cells, sweep.plan, sweep.names, why=True, basis=sweep.basis())
     if told := sweep.forecast():
         show.forecast(out, told)
     if unresolved := sweep.unresolved():
-        out.print(f"not looked at yet, so the trials' keys are not final: {', '.join(unresolved)}", markup=False)
-        out.print(f"  next: .venv/bin/python -m orchestrator preflight {grid}", markup=False)
+        words = ", ".join(f"{count} {what}" for what, count in unresolved.items())
+        out.print(f"not looked at yet, so keys are not final: {words}; next: make preflight GRID={grid}", markup=False)
 
 
 @app.command()

@@ -18,29 +18,33 @@ class Job:
 
 
 def makespan(jobs: Mapping[str, Job], gpus: int) -> float:
-    """Seconds that list scheduling (longest remaining path first) takes on `gpus` GPUs, shared without gaps between
-    fractions. Jobs without a GPU do not wait. Raises ValueError where one trial needs more GPUs than there are."""
+    """Seconds that list scheduling takes on `gpus` GPUs: of the ready jobs that fit, the one with the longest remaining
+    path starts at once. Fractions share without gaps; jobs without a GPU do not wait. Raises ValueError where one trial
+    needs more GPUs than there are."""
     if (most := max((job.gpus for job in jobs.values()), default=0.0)) > gpus:
         raise ValueError(f"gpus: found {gpus}; allowed: at least {most:g}, which one trial reserves")
     waiting = {name: sum(parent in jobs for parent in job.parents) for name, job in jobs.items()}
     children: dict[str, list[str]] = defaultdict(list)
     for name, job in jobs.items():
         for parent in job.parents:
-            if parent in jobs:
-                children[parent].append(name)
-    ready = [(-job.remaining, name) for name, job in jobs.items() if not waiting[name]]
-    heapq.heapify(ready)
+            children[parent].append(name)
+    ready: dict[float, list[tuple[float, str]]] = defaultdict(list)  # a queue for each number of GPUs that jobs reserve
+    for name, job in jobs.items():
+        if not waiting[name]:
+            heapq.heappush(ready[job.gpus], (-job.remaining, name))
     running: list[tuple[float, str]] = []
     free, now = float(gpus), 0.0
-    while ready or running:
-        while ready and jobs[ready[0][1]].gpus <= free + 1e-9:
-            name = heapq.heappop(ready)[1]
+    while True:
+        if fitting := [queue for reserved, queue in ready.items() if queue and reserved <= free + 1e-9]:
+            _, name = heapq.heappop(min(fitting, key=lambda queue: queue[0]))
             free -= jobs[name].gpus
             heapq.heappush(running, (now + jobs[name].seconds, name))
+            continue
+        if not running:
+            return now
         now, name = heapq.heappop(running)
         free += jobs[name].gpus
         for child in children[name]:
             waiting[child] -= 1
             if not waiting[child]:
-                heapq.heappush(ready, (-jobs[child].remaining, child))
-    return now
+                heapq.heappush(ready[jobs[child].gpus], (-jobs[child].remaining, child))

@@ -41,9 +41,10 @@ def check(grid: Grid, store: Store, say: Say, offline: bool = True) -> Findings:
     manifests, findings = Manifests.read(store.root), Findings()
     findings.faults += _storage_faults(grid, store)
     findings.faults += _gpu_faults(grid)
+    findings.faults += _root_faults(grid)
     wanted = requests(grid)
     for request in wanted:
-        if request.kind == "data":
+        if request.kind == "data" and not _root_faults(grid):
             _look_at_data(request, manifests, findings, say)
     _look_at_files([one for one in wanted if one.kind != "data"], manifests, findings, say, offline)
     if findings.looked_at or not (store.root / "sources.json").exists():
@@ -61,6 +62,13 @@ def _storage_faults(grid: Grid, store: Store) -> Iterator[str]:
     free = shutil.disk_usage(store.root).free
     if free < SPARE_BYTES:
         yield f"{where} with {free / 1e9:.1f} GB free; allowed: at least {SPARE_BYTES / 1e9:.1f} GB"
+
+
+def _root_faults(grid: Grid) -> list[str]:
+    """One line instead of one a data set where the variable of data.root is not set."""
+    if grid.data is None or "$" not in os.path.expandvars(grid.data.root):
+        return []
+    return [f"data.root: found {grid.data.root}, which is not set; allowed: a folder, or a variable that holds one"]
 
 
 def _gpu_faults(grid: Grid) -> Iterator[str]:

@@ -40,8 +40,8 @@ def duration(seconds: float) -> str:
     return f"{seconds / 86400:.1f} days"
 
 
-def plan(out: Console, name: str, cells: int, planned: Plan, names: dict[str, str], why: bool) -> None:
-    """Cells, trials by kind and status, why trials are new, and the longest path."""
+def plan(out: Console, name: str, cells: int, planned: Plan, names: dict[str, str], why: bool, basis: str) -> None:
+    """Cells, trials by kind and status, why trials are new, and the longest path in seconds of `basis`."""
     to_do = planned.to_do()
     out.print(f"[bold]{name}[/]: {cells} cells of the matrix share {len(planned.nodes)} trials; {len(to_do)} to do")
     table = Table(box=None, pad_edge=False, header_style="dim")
@@ -60,7 +60,7 @@ def plan(out: Console, name: str, cells: int, planned: Plan, names: dict[str, st
             out.print(f"  {rest:>5} trials for {len(reasons) - MOST_REASONS} more reasons (all with --json)")
     if path := planned.longest_path():
         work = sum(own_seconds(node, planned.nodes) for node in to_do)
-        out.print(f"longest path: about {duration(path[0].remaining)} of about {duration(work)} of work (one core)")
+        out.print(f"longest path: about {duration(path[0].remaining)} of about {duration(work)} of work ({basis})")
         out.print("  " + " -> ".join(names[node.key] for node in path), markup=False)
 
 
@@ -83,7 +83,8 @@ def forecast(out: Console, found: Forecast) -> None:
 
 
 def _hours(least: float, most: float) -> str:
-    return f"{most:,.0f}" if least == most else f"{least:,.0f} to {most:,.0f}"
+    low, high = (f"{hours:,.0f}" if hours >= 10 else f"{hours:.2g}" for hours in (least, most))
+    return high if low == high else f"{low} to {high}"
 
 
 def _spell(hours: tuple[float, float]) -> str:

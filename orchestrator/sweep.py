@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -74,9 +75,18 @@ class Sweep:
         """What is to do will cost, where the grid was rehearsed."""
         return forecast(self.plan, self.costs, self.grid.runtime)
 
-    def unresolved(self) -> list[str]:
-        """Data sets, weights and judges that no preflight has looked at."""
-        return [one.words for one in requests(self.grid) if one.key not in self.manifests.found]
+    def basis(self) -> str:
+        """What the plan's seconds are of."""
+        rehearsed = self.costs.rehearsed
+        if not rehearsed.rates or self.costs.measured:
+            return "one core"
+        return "one GPU" if rehearsed.gpu_bytes else "one GPU, the middle of a wide range"
+
+    def unresolved(self) -> Counter[str]:
+        """How many data sets, weights and judges no preflight has looked at."""
+        kinds = {"data": "data sets", "judge": "judges"}
+        unknown = (one for one in requests(self.grid) if one.key not in self.manifests.found)
+        return Counter(kinds.get(one.kind, "weights") for one in unknown)
 
     def digest(self) -> str:
         """Fingerprint of all that the tables follow from: what each label stands for, and how its trial ended."""
@@ -99,7 +109,7 @@ def run(file: Path, out: Console) -> int:
     sweep = looked_over(file, out)
     sweep.results.mkdir(parents=True, exist_ok=True)
     write_atomic(LAST_SWEEP, f"{file}\n")
-    show.plan(out, sweep.grid.name, sweep.study.cells, sweep.plan, sweep.names, why=False)
+    show.plan(out, sweep.grid.name, sweep.study.cells, sweep.plan, sweep.names, why=False, basis=sweep.basis())
     if not sweep.plan.to_do() and _is_up_to_date(sweep):
         out.print(f"nothing to do: every trial is finished and {sweep.results}/report.html is up to date")
         return EXIT_DONE

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-import pandas as pd
 import typer
 from rich.console import Console
 from rich.table import Table as Grid
@@ -21,7 +20,8 @@ class Summary:
 
     out: Path
     report: Path
-    asymmetry: pd.DataFrame
+    asymmetry: list[writing.Table]
+    """That of the ranked losses, and where there are random twins, theirs."""
     done: int
     planned: int
 
@@ -39,21 +39,41 @@ def aggregate_grid(grid: Study, out: Path | None = None, console: Console | None
     evidence = scores.read(grid)
     out = out or RESULTS / evidence.name
     built = tables.build(evidence)
-    by_name = {table.name: table.frame for table in built}
+    by_name = {table.name: table for table in built}
     writing.write(built, out / "tables", evidence.label_kind)
-    drawn = figures.write(by_name["ranks"], by_name["asymmetry"], evidence.restorations, out / "figures")
+    drawn = {}
+    for suffix, group in evidence.groups():
+        ranks, agreement = (by_name[name + suffix].frame for name in ("ranks", "asymmetry"))
+        drawn[suffix] = figures.write(ranks, agreement, group.restorations, out / "figures", suffix)
     page = report.write(evidence, built, drawn, out / "report.html")
     done = evidence.cells.loc[evidence.cells["status"] == "done", "key"].nunique()
-    summary = Summary(out, page, by_name["asymmetry"], int(done), int(evidence.cells["key"].nunique()))
+    asymmetry = [by_name[f"asymmetry{suffix}"] for suffix in drawn]
+    summary = Summary(out, page, asymmetry, int(done), int(evidence.cells["key"].nunique()))
     _print(summary, evidence.label_kind, console or Console(width=None if sys.stdout.isatty() else 120))
     return summary
 
 
 def _print(summary: Summary, label_kind: str, console: Console) -> None:
-    shown = Grid(title=f"Asymmetry ({writing.CAUTION}; {label_kind})", title_justify="left")
+    for table in summary.asymmetry:
+        _print_asymmetry(table, label_kind, console)
+    if summary.done < summary.planned:
+        console.print(
+            f"{summary.done} of {summary.planned} trials are there; {summary.out / 'tables/missing.md'} says why.",
+            highlight=False,
+        )
+    console.print(
+        f"Wrote {summary.report}, {summary.out / 'tables'} and {summary.out / 'figures'}.",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def _print_asymmetry(table: writing.Table, label_kind: str, console: Console) -> None:
+    said = "; ".join(filter(None, (writing.caution(label_kind), label_kind)))
+    shown, rows = Grid(title=f"{table.title} ({said})", title_justify="left"), table.frame.to_dict("records")
     for heading in ("discriminator", "losses", "Spearman", "95 %", "p", "ceiling", "change", "seeds"):
         shown.add_column(heading, justify="left" if heading == "discriminator" else "right")
-    for row in summary.asymmetry.to_dict("records"):
+    for row in rows:
         names = ("spearman", "spearman_low", "spearman_high", "spearman_p", "noise_ceiling", "change_against_none")
         rho, low, high, p, ceiling, change = (writing.text(row.get(name)) for name in names)
         bounds = f"{low} to {high}" if low else ""
@@ -68,19 +88,9 @@ def _print(summary: Summary, label_kind: str, console: Console) -> None:
             f"{row['seeds']} of {row['seeds_planned']}",
         )
     console.print(shown)
-    for row in summary.asymmetry.to_dict("records"):
+    for row in rows:
         if row["note"]:
             console.print(f"{row['discriminator']}: {row['note']}", markup=False, highlight=False)
-    if summary.done < summary.planned:
-        console.print(
-            f"{summary.done} of {summary.planned} trials are there; {summary.out / 'tables/missing.md'} says why.",
-            highlight=False,
-        )
-    console.print(
-        f"Wrote {summary.report}, {summary.out / 'tables'} and {summary.out / 'figures'}.",
-        highlight=False,
-        soft_wrap=True,
-    )
 
 
 def main(

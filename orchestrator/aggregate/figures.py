@@ -5,8 +5,10 @@ Colours are Okabe and Ito's, which colour-blind readers can tell apart; every po
 never needed to read a figure.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +39,10 @@ COMMON = ("LR", "bicubic", "warm-up", "HR")
 """What no discriminator changes: the first row of a strip, named `BESIDE`."""
 BESIDE = "without a loss network"
 IMAGES_PER_SET = 3
+MOST_CROPS = 400
+"""In the strips of one group of losses, unless one image alone has more: a crop takes 10 kB or so of the report."""
+WIDE = 12
+"""Losses above which a panel of ranks gets a row of its own, that grows with them."""
 DPI = 100
 
 
@@ -62,24 +68,33 @@ def theme(name: str) -> Iterator[dict[str, str]]:
         yield colours
 
 
+@dataclass(frozen=True)
+class Drawn:
+    """The PNGs of one group of losses; an SVG stands beside each."""
+
+    ranks: Path | None
+    """Its dark SVG ends in -dark. None where fewer than two losses are ranked."""
+    strips: dict[str, Path]
+    """By the name of the image."""
+
+
 def write(
-    ranking: pd.DataFrame, agreement: pd.DataFrame, restorations: pd.DataFrame, folder: Path
-) -> dict[str, list[Path]]:
-    """Draws every figure into `folder` as PNG and SVG; returns the PNGs by figure: `ranks` (whose dark SVG stands
-    beside it as ranks-dark.svg) and `strips`."""
+    ranking: pd.DataFrame, agreement: pd.DataFrame, restorations: pd.DataFrame, folder: Path, suffix: str = ""
+) -> Drawn:
+    """Draws the figures of one group of losses into `folder` as PNG and SVG; their names end in `suffix`."""
     folder.mkdir(parents=True, exist_ok=True)
-    drawn: dict[str, list[Path]] = {"ranks": [], "strips": []}
-    if len(ranking):
-        drawn["ranks"].append(folder / "ranks.png")
-        for name, files in (("light", ("ranks.png", "ranks.svg")), ("dark", ("ranks-dark.svg",))):
+    ranks = folder / f"ranks{suffix}.png" if ranking["loss"].nunique() > 1 else None
+    if ranks:
+        dark = ranks.with_name(f"{ranks.stem}-dark.svg")
+        for name, files in (("light", (ranks, ranks.with_suffix(".svg"))), ("dark", (dark,))):
             with theme(name) as colours:
-                _save(draw_ranks(ranking, agreement, colours), *(folder / file for file in files), dpi=2 * DPI)
+                _save(draw_ranks(ranking, agreement, colours), *files, dpi=2 * DPI)
+    strips = {}
     for image, crops in strip_images(restorations):
-        png = folder / f"strip-{image}.png"
+        strips[image] = folder / f"strip-{image}{suffix}.png"
         with theme("light"):
-            _save(draw_strip(image, crops), png, png.with_suffix(".svg"), dpi=DPI, transparent=True)
-        drawn["strips"].append(png)
-    return drawn
+            _save(draw_strip(image, crops), strips[image], strips[image].with_suffix(".svg"), dpi=DPI, transparent=True)
+    return Drawn(ranks, strips)
 
 
 def _save(figure: Figure, *files: Path, dpi: int, transparent: bool = False) -> None:
@@ -95,9 +110,10 @@ def _save(figure: Figure, *files: Path, dpi: int, transparent: bool = False) -> 
 def draw_ranks(ranking: pd.DataFrame, agreement: pd.DataFrame, colours: Mapping[str, str]) -> Figure:
     """Small multiples, one a discriminator: optimization rank over IQA rank, best at the top right, 95 % intervals."""
     names = list(dict.fromkeys(ranking["discriminator"]))
-    columns = min(3, len(names))
+    losses = ranking["loss"].nunique()
+    columns, side = (min(3, len(names)), 3.2) if losses <= WIDE else (1, 0.3 * losses)
     rows = -(-len(names) // columns)
-    width, height = 3.2 * columns + 0.5, 3.4 * rows + 0.4
+    width, height = side * columns + 0.5, (side + 0.2) * rows + 0.4
     figure, axes = plt.subplots(rows, columns, figsize=(width, height), squeeze=False, sharex=True, sharey=True)
     figure.subplots_adjust(
         left=0.6 / width, right=1 - 0.1 / width, bottom=0.55 / height, top=1 - 0.45 / height, wspace=0.12, hspace=0.26
@@ -159,16 +175,27 @@ Crops = dict[tuple[str, str], np.ndarray | None]
 
 
 def strip_images(restorations: pd.DataFrame) -> Iterator[tuple[str, Crops]]:
-    """(name, crops) of the first images of each test set, in the window in which the HR image varies most. Rows are
-    `BESIDE` and the discriminators, columns `COMMON` and the losses; the first seed is shown."""
-    for data_set in dict.fromkeys(restorations["data_set"]):
+    """(name, crops) of the first images of each test set, as many as `MOST_CROPS` allow, in the window in which the HR
+    image varies most. Rows are `BESIDE` and the discriminators, columns `COMMON` and the losses; the first seed is
+    shown. An image is named with its set where another set has one of its name."""
+    references = _references(restorations)
+    together = Counter(path.stem for paths in references.values() for path in paths)
+    for data_set, paths in references.items():
         here = restorations[restorations["data_set"] == data_set]
-        bicubic = here[(here["loss"] == "bicubic") & (here["status"] == "done")]
-        if bicubic.empty:
-            continue
-        source = Path(bicubic["folder"].iloc[0])
-        for path in sorted((source / "reference").glob("*.png"))[:IMAGES_PER_SET]:
-            yield path.stem, _crops(here, source, path.stem)
+        for path in paths:
+            name = path.stem if together[path.stem] == 1 else f"{data_set}-{path.stem}"
+            yield name, _crops(here, path.parents[1], path.stem)
+
+
+def _references(restorations: pd.DataFrame) -> dict[str, list[Path]]:
+    """The reference images to show of each test set whose bicubic images are there."""
+    bicubic = restorations[(restorations["loss"] == "bicubic") & (restorations["status"] == "done")]
+    folders = bicubic.drop_duplicates("data_set").set_index("data_set")["folder"]
+    shown = restorations.drop_duplicates(["loss", "discriminator"])
+    images = max(1, MOST_CROPS // max(1, len(shown)))
+    per_set = min(IMAGES_PER_SET, max(1, images // max(1, len(folders))))
+    chosen = folders.iloc[:images].items()
+    return {str(name): sorted(Path(folder, "reference").glob("*.png"))[:per_set] for name, folder in chosen}
 
 
 def _crops(here: pd.DataFrame, source: Path, image: str) -> Crops:
@@ -187,11 +214,19 @@ def _crops(here: pd.DataFrame, source: Path, image: str) -> Crops:
 
 
 def busiest_window(image: np.ndarray, side: int, step: int) -> tuple[int, int]:
-    """(top, left), multiples of `step`, of the square of `side` pixels in which (H, W, 3) varies most in grey."""
-    grey = image.mean(axis=2)
-    windows = np.lib.stride_tricks.sliding_window_view(grey, (side, side))[::step, ::step]
-    top, left = np.unravel_index(windows.var(axis=(2, 3)).argmax(), windows.shape[:2])
+    """(top, left), multiples of `step`, of the square of `side` pixels in which uint8 (H, W, 3) varies most in grey.
+    By summed-area tables: an image of 2K has too many windows to look at each."""
+    grey = image.sum(axis=2, dtype=np.int64)
+    sums, squares = (_window_sums(values, side)[::step, ::step] for values in (grey, grey**2))
+    spread = side**2 * squares - sums**2  # the variance, up to a factor: whole numbers, so that ties are ties
+    top, left = np.unravel_index(spread.argmax(), spread.shape)
     return int(top) * step, int(left) * step
+
+
+def _window_sums(values: np.ndarray, side: int) -> np.ndarray:
+    """Sums (H - side + 1, W - side + 1) over every square of `side` pixels of (H, W)."""
+    table = np.pad(values, ((1, 0), (1, 0))).cumsum(axis=0).cumsum(axis=1)
+    return table[side:, side:] - table[:-side, side:] - table[side:, :-side] + table[:-side, :-side]
 
 
 def enlarge(image: np.ndarray, factor: int) -> np.ndarray:

@@ -13,8 +13,10 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from orchestrator.aggregate.counting import COUNTS
-from orchestrator.aggregate.scores import Evidence
-from orchestrator.aggregate.writing import CAUTION, Table, text
+from orchestrator.aggregate.figures import Drawn
+from orchestrator.aggregate.scores import TWINS, Evidence
+from orchestrator.aggregate.tables import APART
+from orchestrator.aggregate.writing import Table, caution, text
 
 BOUNDS = {
     "spearman": ("spearman_low", "spearman_high"),
@@ -39,6 +41,8 @@ WORDS = {
     "iqa_rank": "IQA rank",
     "iqa_reliability": "IQA reliability",
 }
+MOST_ROWS = 1_000
+"""Rows of a table that the page shows; its files hold all."""
 OPEN = ("asymmetry", "ranks", "fr_iqa_by_loss", "iqa_transfer", "counts")
 """Tables that are shown unfolded."""
 
@@ -61,10 +65,24 @@ class View:
     headings: list[Cell]
     rows: list[tuple[str, list[Cell]]]
     open: bool
+    total: int
+    """Rows of the table, shown or not."""
 
 
-def write(evidence: Evidence, tables: Sequence[Table], figures: Mapping[str, Sequence[Path]], path: Path) -> Path:
-    """Writes the page to `path` and returns it."""
+@dataclass(frozen=True)
+class Figures:
+    """Figures as data URIs, to be shown below the ranks of one group of losses."""
+
+    name: str
+    """Of the section with the strips."""
+    title: str
+    ranks: Mapping[str, str] | None
+    strips: Mapping[str, str]
+
+
+def write(evidence: Evidence, tables: Sequence[Table], figures: Mapping[str, Drawn], path: Path) -> Path:
+    """Writes the page to `path` and returns it. `figures` are those of each group of losses, by what ends the names of
+    its tables."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -74,38 +92,49 @@ def write(evidence: Evidence, tables: Sequence[Table], figures: Mapping[str, Seq
     )
     page = environment.get_template("report.html.j2").render(
         name=evidence.name,
-        caution=CAUTION,
+        caution=caution(evidence.label_kind),
         label_kind=evidence.label_kind,
         losses=evidence.losses,
+        twins=evidence.twins,
         discriminators=evidence.discriminators,
         seeds=evidence.seeds,
         done=_done(evidence.cells),
         planned=evidence.cells["key"].nunique(),
         diverged=_diverged(evidence.cells),
-        tables={table.name: ranks_view(table) if table.name == "ranks" else view(table) for table in tables},
-        ranks=[
-            {"light": data_uri(p.with_suffix(".svg")), "dark": data_uri(p.with_name(f"{p.stem}-dark.svg"))}
-            for p in figures["ranks"]
-        ],
-        strips=[{"name": p.stem.removeprefix("strip-"), "image": data_uri(p)} for p in figures["strips"]],
+        tables={table.name: ranks_view(table) if _kind(table) == "ranks" else view(table) for table in tables},
+        figures={f"ranks{suffix}": _figures(drawn, suffix) for suffix, drawn in figures.items()},
     )
     path.write_text(page, encoding="utf-8")
     return path
+
+
+def _figures(drawn: Drawn, suffix: str) -> Figures:
+    dark = drawn.ranks and drawn.ranks.with_name(f"{drawn.ranks.stem}-dark.svg")
+    ranks = (
+        {"light": data_uri(drawn.ranks.with_suffix(".svg")), "dark": data_uri(dark)} if drawn.ranks and dark else None
+    )
+    title = "Restored crops" + (f" ({APART})" if suffix else "")
+    return Figures(f"strips{suffix}", title, ranks, {name: data_uri(png) for name, png in drawn.strips.items()})
+
+
+def _kind(table: Table) -> str:
+    """The table's name without what ends those of the random twins."""
+    return table.name.removesuffix(TWINS)
 
 
 def view(table: Table) -> View:
     """Folds bounds into their value's cell and the four counts into two, so that a row fits a screen."""
     folded = {*COUNTS, "keys", *(bound for pair in BOUNDS.values() for bound in pair)}
     folded |= {f"{name}_sd" for name in table.frame if f"{name}_sd" in table.frame}
-    names = [name for name in table.frame if name not in folded]
-    columns = [_column(table.frame, name) for name in names]
+    names, shown = [name for name in table.frame if name not in folded], table.frame.iloc[:MOST_ROWS]
+    columns = [_column(shown, name) for name in names]
     headings = [_heading(table.frame, name) for name in names]
     if "seeds" in table.frame:
-        columns += [_counted(table.frame, name) for name in ("seeds", "trials")]
+        columns += [_counted(shown, name) for name in ("seeds", "trials")]
         headings += [Cell("seeds", "of planned", True), Cell("trials", "of planned", True)]
-    keys = ["keys: " + value for value in table.frame["keys"]]
-    rows = [[column[i] for column in columns] for i in range(len(table.frame))]
-    return View(table, headings, list(zip(keys, rows, strict=True)), table.name in OPEN)
+    keys = ["keys: " + value for value in shown["keys"]]
+    rows = [[column[i] for column in columns] for i in range(len(shown))]
+    return View(table, headings, list(zip(keys, rows, strict=True)), _kind(table) in OPEN, len(table.frame))
 
 
 def _heading(frame: pd.DataFrame, name: str) -> Cell:
@@ -151,7 +180,7 @@ def ranks_view(table: Table) -> View:
         rows.append(("", cells))
     headings = [Cell("loss"), Cell("IQA rank", "95 % interval", True)]
     headings += [Cell(name, "optimization rank", True) for name in dict.fromkeys(frame["discriminator"])]
-    return View(table, headings, rows, True)
+    return View(table, headings, rows, True, len(rows))
 
 
 def _rank(row: Mapping[str, float], name: str) -> str:

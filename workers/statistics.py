@@ -21,6 +21,10 @@ from workers.models.backbones import Backbone
 from workers.predictions import batches
 
 
+VERSION = 1
+"""Raised by hand when l or s of a pair change: tables of before are then not found any more."""
+
+
 @dataclass(frozen=True)
 class Table:
     """l and s of every pair of a set, and the set."""
@@ -67,7 +71,7 @@ def _statistics(backbone: Backbone, data: IqaSet, context: Context) -> Tensor:
 
 def _address(spec: FrIqa, data: IqaData) -> str:
     """What the table follows from. Specs are frozen dataclasses of plain values: their repr says all of them."""
-    parts = (spec.VERSION, spec.backbone, spec.weights, data, spec.numerics)
+    parts = (VERSION, spec.backbone, spec.weights, data, spec.numerics)
     return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 

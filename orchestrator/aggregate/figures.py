@@ -111,9 +111,9 @@ def draw_ranks(ranking: pd.DataFrame, agreement: pd.DataFrame, colours: Mapping[
     """Small multiples, one a discriminator: optimization rank over IQA rank, best at the top right, 95 % intervals."""
     names = list(dict.fromkeys(ranking["discriminator"]))
     losses = ranking["loss"].nunique()
-    columns, side = (min(3, len(names)), 3.2) if losses <= WIDE else (1, 0.3 * losses)
+    columns, side, tall = (min(3, len(names)), 3.2, 3.4) if losses <= WIDE else (1, 0.3 * losses, 0.3 * losses + 0.2)
     rows = -(-len(names) // columns)
-    width, height = side * columns + 0.5, (side + 0.2) * rows + 0.4
+    width, height = side * columns + 0.5, tall * rows + 0.4
     figure, axes = plt.subplots(rows, columns, figsize=(width, height), squeeze=False, sharex=True, sharey=True)
     figure.subplots_adjust(
         left=0.6 / width, right=1 - 0.1 / width, bottom=0.55 / height, top=1 - 0.45 / height, wspace=0.12, hspace=0.26
@@ -226,7 +226,8 @@ def busiest_window(image: np.ndarray, side: int, step: int) -> tuple[int, int]:
 def _window_sums(values: np.ndarray, side: int) -> np.ndarray:
     """Sums (H - side + 1, W - side + 1) over every square of `side` pixels of (H, W)."""
     table = np.pad(values, ((1, 0), (1, 0))).cumsum(axis=0).cumsum(axis=1)
-    return table[side:, side:] - table[:-side, side:] - table[side:, :-side] + table[:-side, :-side]
+    sums: np.ndarray = table[side:, side:] - table[:-side, side:] - table[side:, :-side] + table[:-side, :-side]
+    return sums
 
 
 def enlarge(image: np.ndarray, factor: int) -> np.ndarray:

@@ -61,7 +61,8 @@ def _images(table: pa.Table, known: list[tuple[pa.Table, Images]]) -> Images:
 
 def _numbers(column: pa.ChunkedArray) -> Array:
     """float64 with NaN for what is absent."""
-    return column.cast(pa.float64()).to_numpy()
+    values: Array = column.cast(pa.float64()).to_numpy()
+    return values
 
 
 def distinct(predictions: Iterable[Predictions]) -> list[Images]:

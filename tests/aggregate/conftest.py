@@ -12,11 +12,13 @@ from PIL import Image
 
 from orchestrator import grid as grids
 from orchestrator import matrix
-from orchestrator.aggregate.scores import NUMBERS, SCORE_COLUMNS, Evidence
+from orchestrator.aggregate.predictions import Images, Predictions
+from orchestrator.aggregate.scores import NUMBERS, Evidence
 from orchestrator.identity import key
 from orchestrator.manifests import Manifests
 from orchestrator.store import Store
 
+SCORE_COLUMNS = ("key", "kind", "measure", "data_set", "split", "image", "content", "seed", "prediction", "label")
 GRID = """
 name: tiny
 seeds: [0, 1]
@@ -183,43 +185,32 @@ def cell(role, key, **levels):
     return row | {"role": role, "key": key} | levels
 
 
-def rows_of(key, predictions, labels=None, contents=None, kind="benchmark"):
-    """Rows of `scores` for one trial; each image is its own content unless said."""
-    n = len(predictions)
+def predicted(values, labels=None, contents=None, names=None):
+    """`Predictions` of one trial; each image is its own content unless said."""
+    n = len(values)
     labels = np.full(n, np.nan) if labels is None else labels
     contents = contents or [f"content{i}" for i in range(n)]
-    return pd.DataFrame(
-        {
-            "key": key,
-            "kind": kind,
-            "measure": "",
-            "data_set": "",
-            "split": "test",
-            "image": [f"image{i}" for i in range(n)],
-            "content": contents,
-            "seed": 0,
-            "prediction": np.asarray(predictions, float),
-            "label": np.asarray(labels, float),
-        }
-    )
+    names = names or [f"image{i}" for i in range(n)]
+    images = Images(np.array(names, dtype=str), np.array(contents, dtype=str), np.asarray(labels, float))
+    return Predictions(images, np.asarray(values, float))
 
 
-def evidence_of(cells, scores, losses, discriminators=("none",), seeds=(0,)):
-    """`Evidence` of rows of cells and frames of scores."""
+def evidence_of(cells, scores, losses, discriminators=("none",), seeds=(0,), twins=()):
+    """`Evidence` of rows of cells and of predictions by key."""
     frame = pd.DataFrame(cells).astype({"seed": "Int64"})
     restorations = pd.DataFrame(
         columns=["loss", "discriminator", "seed", "data_set", "baseline", "key", "status", "folder"]
     )
-    joined = pd.concat(scores, ignore_index=True) if scores else pd.DataFrame(columns=list(SCORE_COLUMNS))
     return Evidence(
-        "small",
-        tuple(seeds),
-        tuple(losses),
-        tuple(discriminators),
-        "severity labels, not human opinion",
-        frame,
-        joined,
-        restorations,
+        name="small",
+        seeds=tuple(seeds),
+        losses=tuple(losses),
+        twins=tuple(twins),
+        discriminators=tuple(discriminators),
+        label_kind="severity labels, not human opinion",
+        cells=frame,
+        scores=scores,
+        restorations=restorations,
     )
 
 

@@ -53,8 +53,9 @@ def test_a_fit_that_does_not_converge_is_said_and_left_empty(pair, monkeypatch):
 def test_resampled_srcc_equals_srcc_of_the_repeated_points(pair):
     prediction, label = np.round(pair[0], 1), np.round(pair[1])
     counts = np.random.default_rng(1).integers(0, 4, size=(5, 40)).astype(float)
-    values = srcc_resampled(prediction, label, counts)
-    for value, times in zip(values, counts.astype(int), strict=True):
+    values = srcc_resampled([prediction, -prediction], label, counts)
+    np.testing.assert_allclose(values[1], -values[0])
+    for value, times in zip(values[0], counts.astype(int), strict=True):
         expected = scipy.stats.spearmanr(np.repeat(prediction, times), np.repeat(label, times)).statistic
         assert value == pytest.approx(expected)
 
@@ -66,7 +67,7 @@ def test_weighted_ranks_are_midranks_of_the_repeated_points():
 
 def test_resampled_srcc_is_undefined_where_nothing_varies_or_a_prediction_lacks():
     counts = np.array([[1.0, 0.0, 0.0], [1.0, 1.0, 1.0]])
-    values = srcc_resampled(np.arange(3.0), np.arange(3.0), counts)
+    values, holes = srcc_resampled([np.arange(3.0), np.array([1.0, np.nan, 2.0])], np.arange(3.0), counts)
     assert np.isnan(values[0])
     assert values[1] == pytest.approx(1.0)
-    assert np.isnan(srcc_resampled(np.array([1.0, np.nan, 2.0]), np.arange(3.0), counts)).all()
+    assert np.isnan(holes).all()

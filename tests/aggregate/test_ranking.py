@@ -14,7 +14,7 @@ from orchestrator.aggregate.ranking import (
     ranks,
     z_scores,
 )
-from tests.aggregate.conftest import cell, rows_of
+from tests.aggregate.conftest import cell, predicted
 
 NAN = float("nan")
 
@@ -46,12 +46,12 @@ def judging(loss, judge, family, values, lower_better=0.0, **levels):
     key = f"{loss}-{judge}-{levels.get('data_set', 'natural')}"
     levels = {"data_set": "natural", "discriminator": "none"} | levels
     row = cell("judging", key, loss=loss, judge=judge, family=family, lower_better=lower_better, **levels)
-    return row, rows_of(key, values, kind="judging")
+    return row, predicted(values)
 
 
 def panel_of(pairs, losses):
     cells = pd.DataFrame([row for row, _ in pairs]).astype({"seed": "Int64"})
-    scores = pd.concat([rows for _, rows in pairs], ignore_index=True)
+    scores = {row["key"]: values for row, values in pairs}
     return optimization_panel(cells, scores, losses, [0], "none")
 
 
@@ -98,6 +98,6 @@ def test_iqa_score_is_the_mean_srcc_and_needs_every_benchmark():
         ("c", "one"): [0, 1, 2, 3],  # its second benchmark lacks
     }
     rows = [cell("metric_benchmark", f"{a}{b}", loss=a, data_set=b) for a, b in trials]
-    scores = pd.concat([rows_of(f"{a}{b}", values, labels) for (a, b), values in trials.items()])
+    scores = {f"{a}{b}": predicted(values, labels) for (a, b), values in trials.items()}
     panel = iqa_panel(pd.DataFrame(rows).astype({"seed": "Int64"}), scores, ["a", "b", "c"], [0])
     np.testing.assert_allclose(iqa_scores(panel, everything(panel))[0], [0.0, 0.8, NAN], atol=1e-12)

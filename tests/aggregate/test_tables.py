@@ -2,10 +2,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from orchestrator import grid as grids
 from orchestrator.aggregate import scores, tables
 from orchestrator.aggregate.counting import over_seeds, with_counts
 from orchestrator.aggregate.writing import Table, markdown, text, write
-from tests.aggregate.conftest import cell, evidence_of, rows_of
+from tests.aggregate.conftest import cell, evidence_of, predicted
 
 LABELS = np.arange(4.0)
 
@@ -17,7 +18,7 @@ def by_name(evidence):
 @pytest.fixture(scope="module")
 def frames(filled):
     """The tables of the filled store by name."""
-    return by_name(scores.read(filled[0]))
+    return by_name(scores.read(grids.load(filled[0])))
 
 
 def test_every_table_says_how_many_seeds_are_there_and_names_its_keys(frames):
@@ -68,7 +69,7 @@ def test_baselines_stand_beside_and_are_marked(frames):
 
 def test_an_empty_store_gives_every_table_with_nothing_but_holes(tiny):
     path, study, _ = tiny
-    frames = by_name(scores.read(path))
+    frames = by_name(scores.read(grids.load(path)))
     assert set(frames["missing"]["reason"]) == {"missing"}
     assert frames["missing"]["labels"].sum() == len(study.labels)
     assert frames["fr_iqa_by_loss"]["srcc"].isna().all()
@@ -85,7 +86,7 @@ def test_gan_is_averaged_within_the_seed_before_seeds_are_averaged():
         for loss, seed in values
     ]
     evidence = evidence_of(
-        rows, [rows_of(f"{a}{s}", v, LABELS) for (a, s), v in values.items()], ["a", "b", "c"], seeds=(0, 1)
+        rows, {f"{a}{s}": predicted(v, LABELS) for (a, s), v in values.items()}, ["a", "b", "c"], seeds=(0, 1)
     )
     frame = tables.iqa_transfer(evidence)[0].frame
     assert frame["srcc"].tolist() == [pytest.approx(0.0)]

@@ -12,11 +12,12 @@ import pytest
 import torch
 
 from orchestrator import grid, matrix, plan, spec
-from orchestrator.manifests import Manifests
 from orchestrator.identity import key, spec_json
+from orchestrator.manifests import Manifests
 from orchestrator.store import Store, data_files, identity_record
 from workers import trial
 from workers.context import Context
+from workers.sources import Sources
 
 MICRO = Path(__file__).parents[1] / "micro.yaml"
 
@@ -58,6 +59,7 @@ class Graph:
     def run(self, trial_spec: spec.Trial, out: Path, **surroundings: Any) -> Outcome:
         """Runs a trial whose parents are finished, from its spec.json as a worker does."""
         out.mkdir(exist_ok=True)
+        surroundings = {"sources": Sources(cache=out.with_name(f"{out.name}-cache")), **surroundings}
         context = Context(self.inputs(trial_spec), out, key=key(trial_spec), **surroundings)
         record = trial.run(spec.decode(json.loads(spec_json(trial_spec))), context)
         return Outcome(record["status"], record["note"], record["numbers"], results(out))
@@ -115,12 +117,13 @@ def numerics() -> Iterator[None]:
 def micro(tmp_path_factory: pytest.TempPathFactory) -> Graph:
     labels = matrix.expand(grid.load(MICRO), Manifests()).labels
     nodes = plan.build([label.spec for label in labels], {}, lambda _: 1.0).nodes.values()
-    graph = Graph(Store(tmp_path_factory.mktemp("store")), tuple(node.spec for node in nodes))
+    graph = Graph(Store(tmp_path_factory.mktemp("micro") / "store"), tuple(node.spec for node in nodes))
     with numerics_put_back():
         for node in nodes:
             folder = graph.store.prepare(node.spec)
             read = spec.decode(json.loads((folder / "spec.json").read_text()))
-            record = trial.run(read, Context(graph.inputs(node.spec), folder, key=node.key))
+            sources = Sources(cache=graph.store.root.parent / "cache")
+            record = trial.run(read, Context(graph.inputs(node.spec), folder, key=node.key, sources=sources))
             assert record["status"] == "done", record
             graph.store.finish(node.kind, node.key, {**identity_record(node.spec), **record})
     return graph

@@ -13,7 +13,7 @@ import torch
 from orchestrator.spec import Numerics, Trial
 from workers import context, trial
 
-FIELDS = ["status", "note", "numbers", "seconds", "peak_bytes", "device", "host", "versions"]
+FIELDS = ["status", "note", "numbers", "seconds", "measured", "peak_bytes", "device", "host", "versions"]
 
 
 @pytest.fixture

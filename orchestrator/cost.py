@@ -92,6 +92,8 @@ class Rate:
 
     seconds: float
     """For each pixel of work, on the machine of the rehearsal; 0 where it was not timed apart from the overhead."""
+    step: float
+    """Seconds of a step of the rehearsal, at its sizes; 0 for what has no steps."""
     overhead: float
     """Seconds that do not grow with the work: building and loading networks, or a whole trial on a tiny data set."""
     flops: float

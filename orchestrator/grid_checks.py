@@ -90,6 +90,9 @@ def _check_weights(path: yaml_lines.Path, level: BackboneLevel, library: str, gr
         yield path, found(weights, allowed[library])
     if library == "open_clip" and weights in ("pretext", "released"):
         yield path, f"found {weights!r}; allowed: random, a tag of open_clip such as openai, {{file: PATH}}"
+    quick = f"{level.model.partition('/')[2]}-quickgelu"
+    if library == "open_clip" and weights == "openai" and quick in known.open_clip_models():
+        yield path, f"found 'openai', weights that were trained with QuickGELU; allowed: the model open_clip/{quick}"
     if library == "small" and weights == "pretext" and (grid.pretext is None or grid.photographs is None):
         yield path, "found 'pretext', which needs the sections pretext and photographs"
 

@@ -43,6 +43,9 @@ def _check_sets(grid: Grid) -> Iterator[Fault]:
     for name in images:
         yield from _check_folders(("data", "sets", name), sets[name])
     section = grid.super_resolution
+    for i, name in enumerate(section.tests if not isinstance(section.tests, dict) else ()):
+        if name == section.train:
+            yield ("super_resolution", "tests", i), f"found {name!r}, which generators are trained on; allowed: others"
     if section.train is not None and section.hold_out == 0:
         yield ("super_resolution", "hold_out"), "found 0; allowed: at least 1 image of the training set, to validate on"
     for task in grid.iqa_sets.tasks():

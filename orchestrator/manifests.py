@@ -4,7 +4,6 @@
 is not in it has the content `unresolved ...`, under which nothing is ever run.
 """
 
-import hashlib
 import importlib.metadata
 import json
 from collections.abc import Iterable, Mapping
@@ -106,6 +105,13 @@ class Manifests:
         write_atomic(root / FILE, json.dumps(self.found, indent=1) + "\n")
         write_atomic(root / SOURCES, json.dumps(self._sources(cache), indent=1) + "\n")
 
+    def last(self, wanted: Iterable[Request]) -> None:
+        """Moves what is wanted now behind the rest: of two places with one content `sources.json` names the later, and
+        only that has just been looked at."""
+        for request in wanted:
+            if request.key in self.found:
+                self.found[request.key] = self.found.pop(request.key)
+
     def content(self, request: Request) -> str:
         """SHA-256 of what was asked for, `unresolved ...` where no manifest knows it, empty for nothing to load."""
         manifest = self.found.get(request.key)
@@ -145,9 +151,3 @@ def _weights_requests(grid: Grid) -> Iterable[Request]:
 
 def _judges(grid: Grid) -> Iterable[str]:
     return grid.judges.families()
-
-
-def together(contents: Iterable[str]) -> str:
-    """One content for several files: SHA-256 over their sorted digests; empty for none."""
-    digests = sorted(contents)
-    return hashlib.sha256("".join(digests).encode()).hexdigest() if digests else ""

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from orchestrator import spec
 from orchestrator.builder import PIXEL, Builder
-from orchestrator.manifests import Manifests
+from orchestrator.manifests import Manifests, requests
 from orchestrator.sections import DiscriminatorLevel, Grid, OfficialSet
 
 WARMUP, BICUBIC, NONE = "warm-up", "bicubic", "none"
@@ -75,7 +75,7 @@ def expand(grid: Grid, manifests: Manifests) -> Study:
 def _label_kind(grid: Grid, manifests: Manifests) -> str:
     """What the IQA labels of the study are, for every output to say."""
     official = [isinstance(grid.iqa_sets.of(task), OfficialSet) for task in grid.iqa_sets.tasks()]
-    if any(manifest.get("stand_in") for manifest in manifests.found.values()):
+    if any(manifests.found.get(one.key, {}).get("stand_in") for one in requests(grid)):
         return "labels of generated stand-ins, not human opinion"
     return OPINION if all(official) else f"{OPINION}, and {SEVERITY}" if any(official) else SEVERITY
 

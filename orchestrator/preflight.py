@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from orchestrator.manifests import Manifests, Request, requests
+from orchestrator.manifests import SOURCES, Manifests, Request, requests
 from orchestrator.sections import Grid
 from orchestrator.store import Store
 
@@ -39,7 +39,9 @@ def check(grid: Grid, store: Store, say: Say, offline: bool = True) -> Findings:
     """Checks everything and writes the manifests of what is in order. With `offline` False missing weights are fetched.
     `say` is told what takes long. Raises nothing for what is wrong with files: that is in the findings."""
     manifests, findings = Manifests.read(store.root), Findings()
-    findings.faults += _storage_faults(grid, store)
+    order = list(manifests.found)
+    unusable = list(_storage_faults(grid, store))
+    findings.faults += unusable
     findings.faults += _gpu_faults(grid)
     findings.faults += _root_faults(grid)
     wanted = requests(grid)
@@ -47,7 +49,9 @@ def check(grid: Grid, store: Store, say: Say, offline: bool = True) -> Findings:
         if request.kind == "data" and not _root_faults(grid):
             _look_at_data(request, manifests, findings, say)
     _look_at_files([one for one in wanted if one.kind != "data"], manifests, findings, say, offline)
-    if findings.looked_at or not (store.root / "sources.json").exists():
+    manifests.last(wanted)
+    changed = findings.looked_at or list(manifests.found) != order or not (store.root / SOURCES).exists()
+    if changed and not unusable:
         manifests.write(store.root, Path(grid.runtime.cache))
     return findings
 

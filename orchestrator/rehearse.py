@@ -18,7 +18,7 @@ from typing import Any
 
 from rich.console import Console
 
-from orchestrator import cost, matrix, naming, plan, preflight, schedule, show
+from orchestrator import cost, cost_table, matrix, naming, plan, preflight, schedule, show
 from orchestrator.grid import RESULTS, GridError, load
 from orchestrator.identity import key
 from orchestrator.manifests import Manifests, Request, requests
@@ -27,7 +27,16 @@ from orchestrator.sections import Grid
 from orchestrator.shrink import shrink, side
 from orchestrator.spec import Judging, Restoration, SuperResolution, Trial
 from orchestrator.store import Store, write_atomic
-from orchestrator.sweep import COST, EXIT_DONE, EXIT_INCOMPLETE, EXIT_INTERRUPTED, PROGRESS_SECONDS, provenance, signals
+from orchestrator.sweep import (
+    COST,
+    EXIT_DONE,
+    EXIT_INCOMPLETE,
+    EXIT_INTERRUPTED,
+    PROGRESS_SECONDS,
+    Sweep,
+    provenance,
+    signals,
+)
 from orchestrator.work import Work
 
 FOLDER = RESULTS / "rehearsal"
@@ -50,8 +59,8 @@ class Found:
 
 
 def run(file: Path, out: Console, keep: bool = False) -> int:
-    """Rehearses a grid file, writes `results/<grid>/cost.json` and returns the exit code. Raises GridError for a wrong
-    grid. With `keep` the rehearsal's own store, data and weights stay in results/rehearsal/<grid>/."""
+    """Rehearses a grid file, writes `results/<grid>/cost.json` and `cost.md`, and returns the exit code. With `keep` the
+    rehearsal's own store, data and weights stay in results/rehearsal/<grid>/. Raises GridError for a wrong grid."""
     started = time.monotonic()
     grid = load(file)
     folder = FOLDER / grid.name
@@ -71,17 +80,17 @@ def run(file: Path, out: Console, keep: bool = False) -> int:
     show.outcome(out, planned, outcome.queue, outcome.tracebacks, names)
     if outcome.interrupted:
         return EXIT_INTERRUPTED
-    rehearsed = measure(planned, store, Manifests.read(store.root))
     target = RESULTS / grid.name / COST
     target.parent.mkdir(parents=True, exist_ok=True)
+    rehearsed = measure(planned, store, Manifests.read(store.root))
     write_atomic(target, json.dumps(rehearsed.to_json(), indent=1) + "\n")
     _aggregate(small, folder, out)
-    _tell_costs(rehearsed, planned, out)
+    _tell_costs(Sweep(file), rehearsed, out)
     failed = Counter(outcome.queue.state.values())["failed"]
     if not keep and not failed:
         shutil.rmtree(folder)
     verdict = f"[red]{failed} trials failed[/]; their folders are in {store.root}" if failed else "[green]passed[/]"
-    out.print(f"rehearsal of {grid.name}: {verdict} in {show.duration(time.monotonic() - started)}; wrote {target}")
+    out.print(f"rehearsal of {grid.name}: {verdict} in {show.duration(time.monotonic() - started)}")
     return EXIT_INCOMPLETE if failed else EXIT_DONE
 
 
@@ -203,6 +212,7 @@ def rate(spec: Trial, record: dict[str, Any], stored: int, work: Work) -> cost.R
     flops = measured.get("flops_per_step", 0.0) * steps or measured.get("flops", 0.0)
     return cost.Rate(
         seconds=in_steps / amount,
+        step=measured.get("seconds_per_step", 0.0),
         overhead=max(0.0, record["seconds"] - in_steps),
         flops=flops / amount,
         bytes=stored / (amount if isinstance(spec, Restoration) else 1),
@@ -220,6 +230,11 @@ def _aggregate(grid: Grid, folder: Path, out: Console) -> None:
     )
 
 
-def _tell_costs(rehearsed: cost.Rehearsed, planned: plan.Plan, out: Console) -> None:
-    peak = max((rate.peak_bytes.get("host", 0) for rate in rehearsed.rates.values()), default=0)
-    out.print(f"{len(rehearsed.rates)} shapes measured on {rehearsed.device}; the largest took {peak / 1e9:.1f} GB")
+def _tell_costs(sweep: Sweep, rehearsed: cost.Rehearsed, out: Console) -> None:
+    """What the grid itself will cost, and a table of all shapes in a file."""
+    peak = max((max(rate.peak_bytes.values(), default=0) for rate in rehearsed.rates.values()), default=0)
+    table = sweep.results / COST.replace(".json", ".md")
+    write_atomic(table, cost_table.markdown(sweep.grid.name, sweep.plan, sweep.costs))
+    out.print(f"{len(rehearsed.rates)} shapes measured, the largest in {peak / 1e9:.1f} GB: {table}")
+    if told := sweep.forecast():
+        show.forecast(out, told)

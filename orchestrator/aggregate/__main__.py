@@ -88,9 +88,11 @@ def _print_asymmetry(table: writing.Table, label_kind: str, console: Console) ->
             f"{row['seeds']} of {row['seeds_planned']}",
         )
     console.print(shown)
-    for row in rows:
-        if row["note"]:
-            console.print(f"{row['discriminator']}: {row['note']}", markup=False, highlight=False)
+    notes = {row["discriminator"]: row["note"] for row in rows if row["note"]}
+    if len(rows) == len(notes) > 1 and len(set(notes.values())) == 1:
+        notes = {"every discriminator": rows[0]["note"]}
+    for name, note in notes.items():
+        console.print(f"{name}: {note}", markup=False, highlight=False)
 
 
 def main(

@@ -79,6 +79,10 @@ OF_FULL: dict[str, tuple[Change, Expected]] = {
         ("tests: [set5,", "tests: [set6,"),
         [("tests:", f"super_resolution.tests[0]: found 'set6'; {IMAGES}; did you mean 'set5'?")],
     ),
+    "the training set as a test set": (
+        ("tests: [set5,", "tests: [df2k,"),
+        [("tests:", "super_resolution.tests[0]: found 'df2k', which generators are trained on; allowed: others")],
+    ),
     "second test set": (
         ("tests: [set5,", "tests: [set5, set5,"),
         [("tests:", f"super_resolution.tests[1]: found 'set5' a second time; {ONE}")],

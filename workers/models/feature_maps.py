@@ -5,7 +5,6 @@ from itertools import chain
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
@@ -71,8 +70,11 @@ class Backbone(nn.Module):
 
     def _prepare(self, image: Tensor) -> Tensor:
         bottom, right = (-image.shape[2] % self.multiple, -image.shape[3] % self.multiple)
-        if bottom or right:
-            image = F.pad(image, (0, right, 0, bottom), mode="replicate")
+        # Not F.pad, whose gradient has no deterministic form on a GPU.
+        if bottom:
+            image = torch.cat((image, image[:, :, -1:].expand(-1, -1, bottom, -1)), 2)
+        if right:
+            image = torch.cat((image, image[..., -1:].expand(-1, -1, -1, right)), 3)
         return (image - self.mean) / self.std
 
 

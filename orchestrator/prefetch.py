@@ -4,24 +4,31 @@ from pathlib import Path
 
 from rich.console import Console
 
+from orchestrator import fetching
 from orchestrator.grid import load
-from orchestrator.manifests import requests
-from orchestrator.preflight import ask
+from orchestrator.manifests import Manifests, requests
+from orchestrator.store import Store
 from orchestrator.sweep import EXIT_DONE, EXIT_USAGE
 
 
 def run(file: Path, out: Console) -> int:
-    """Prints a line for each; exit code 2 when any is missing. Raises GridError for a wrong grid."""
-    wanted = [one for one in requests(load(file)) if one.kind != "data"]
+    """Prints a line for each and keeps digests and revisions in the store's manifests; exit code 2 when any is missing.
+    Raises GridError for a wrong grid."""
+    grid = load(file)
+    store = Store(grid.runtime.storage)
+    manifests = Manifests.read(store.root)
+    wanted = [one for one in requests(grid) if one.kind != "data"]
     missing = 0
-    for request, answer in zip(wanted, ask(wanted, offline=False), strict=True):
-        missing += bool(answer["fault"])
+    for request, answer in zip(wanted, fetching.ask(wanted, offline=False), strict=True):
         if answer["fault"]:
+            missing += 1
             out.print(f"[red]missing[/] {request.words}: {answer['fault']}")
-        else:
-            revision = f", revision {answer['revision'][:12]}" if answer["revision"] else ""
-            files = ", ".join(path for path, _ in answer["files"]) or "needs no file"
-            digest = f", sha256 {answer['content'][:12]}" if answer["content"] else ""
-            out.print(f"[green]there[/] {request.words}: {files}{revision}{digest}", markup=True)
+            continue
+        fetching.record(manifests, request, answer)
+        revision = f", revision {answer['revision'][:12]}" if answer["revision"] else ""
+        files = ", ".join(path for path, _ in answer["files"]) or "needs no file"
+        digest = f", sha256 {answer['content'][:12]}" if answer["content"] else ""
+        out.print(f"[green]there[/] {request.words}: {files}{digest}{revision}")
+    manifests.write(store.root, Path(grid.runtime.cache))
     out.print(f"{len(wanted) - missing} of {len(wanted)} are there" + (f"; {missing} are missing" if missing else ""))
     return EXIT_USAGE if missing else EXIT_DONE

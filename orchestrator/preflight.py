@@ -5,17 +5,14 @@ in the store, and where names, sizes and times of the files are still the same t
 wrong comes in one list: a wrong label is found now, not at hour 30.
 """
 
-import json
 import os
 import shutil
 import subprocess
-import sys
-import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
+from orchestrator import fetching
 from orchestrator.manifests import SOURCES, Manifests, Request, requests
 from orchestrator.sections import Grid
 from orchestrator.store import Store
@@ -127,52 +124,14 @@ def _look_at_data(request: Request, manifests: Manifests, findings: Findings, sa
 
 def _look_at_files(wanted: list[Request], manifests: Manifests, findings: Findings, say: Say, offline: bool) -> None:
     """Weights and judges, in a child process: their libraries take seconds to import, and torch stays out of here."""
-    unknown = [one for one in wanted if not _still_there(manifests.found.get(one.key))]
+    unknown = [one for one in wanted if not fetching.still_there(manifests.found.get(one.key))]
     if not unknown:
         return
     say(f"looking for the weights of {', '.join(one.name for one in unknown)}")
-    for request, answer in zip(unknown, ask(unknown, offline), strict=True):
+    for request, answer in zip(unknown, fetching.ask(unknown, offline), strict=True):
         findings.looked_at.append(request.words)
         if answer["fault"]:
             findings.faults.append(f"{request.words}: {answer['fault']}")
             manifests.found.pop(request.key, None)
         else:
-            marks = [mark(Path(path)) for path, _ in answer["files"]]
-            manifests.found[request.key] = {**answer, "marks": marks}
-
-
-def _still_there(manifest: dict[str, Any] | None) -> bool:
-    """Whether the files of a manifest have the sizes and times that they had when they were digested."""
-    if manifest is None:
-        return False
-    return bool([mark(Path(path)) for path, _ in manifest["files"]] == manifest["marks"])
-
-
-def mark(path: Path) -> list[int] | None:
-    """Size and time of a file: while they stay, its digest is taken as it is. None where there is none."""
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return [found.st_size, found.st_mtime_ns]
-
-
-def ask(wanted: Iterable[Request], offline: bool) -> list[dict[str, Any]]:
-    """Answers (files and digests, content, fault) of `python -m workers.prefetch` in the order of the requests."""
-    with tempfile.TemporaryDirectory(prefix="prefetch-") as folder:
-        request, answer = Path(folder, "request.json"), Path(folder, "answer.json")
-        asked = [
-            {"kind": one.kind, "name": one.name, "tag": one.tag, "path": one.tag if one.kind == "file" else ""}
-            for one in wanted
-        ]
-        request.write_text(json.dumps(asked))
-        command = [sys.executable, "-m", "workers.prefetch", str(request), str(answer)]
-        root = Path(__file__).parent.parent
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(root), os.environ.get("PYTHONPATH", "")])}
-        ended = subprocess.run(
-            [*command, *(["--offline"] if offline else [])], env=environment, capture_output=True, text=True
-        )
-        if ended.returncode or not answer.exists():
-            raise RuntimeError(f"workers.prefetch ended with {ended.returncode}:\n{ended.stderr[-4000:]}")
-        answers: list[dict[str, Any]] = json.loads(answer.read_text())
-        return answers
+            fetching.record(manifests, request, answer)

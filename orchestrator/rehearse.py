@@ -18,7 +18,7 @@ from typing import Any
 
 from rich.console import Console
 
-from orchestrator import cost, cost_table, matrix, naming, plan, preflight, schedule, show
+from orchestrator import cost, cost_table, fetching, matrix, naming, plan, preflight, schedule, show
 from orchestrator.grid import RESULTS, GridError, load
 from orchestrator.identity import key
 from orchestrator.manifests import Manifests, Request, requests
@@ -59,8 +59,8 @@ class Found:
 
 
 def run(file: Path, out: Console, keep: bool = False) -> int:
-    """Rehearses a grid file, writes `results/<grid>/cost.json` and `cost.md`, and returns the exit code. With `keep` the
-    rehearsal's own store, data and weights stay in results/rehearsal/<grid>/. Raises GridError for a wrong grid."""
+    """Rehearses a grid file, writes `results/<grid>/cost.json` and `cost.md`, and returns the exit code. With `keep`
+    its own store, data and weights stay in results/rehearsal/<grid>/. Raises GridError for a wrong grid."""
     started = time.monotonic()
     grid = load(file)
     folder = FOLDER / grid.name
@@ -96,7 +96,7 @@ def run(file: Path, out: Console, keep: bool = False) -> int:
 
 def _look(grid: Grid, out: Console) -> Found:
     wanted = [one for one in requests(grid) if one.kind != "data"]
-    answers = dict(zip(wanted, preflight.ask(wanted, offline=True), strict=True)) if wanted else {}
+    answers = dict(zip(wanted, fetching.ask(wanted, offline=True), strict=True)) if wanted else {}
     found = Found(answers)
     for request, answer in answers.items():
         if answer["fault"] and request.kind == "judge":
@@ -127,11 +127,10 @@ def _write_stand_ins(grid: Grid, small: Grid, found: Found, store: Store, on_gpu
         if ended.returncode:
             raise RuntimeError(f"workers.stand_ins ended with {ended.returncode}:\n{ended.stderr[-4000:]}")
     stand_ins = [Request("file", one.name, str(file)) for one, file in files.items()]
-    answers = dict(zip(files, preflight.ask(stand_ins, offline=True), strict=True)) if files else {}
+    answers = dict(zip(files, fetching.ask(stand_ins, offline=True), strict=True)) if files else {}
     for one, answer in {**found.answers, **answers}.items():
         if not answer["fault"]:
-            marked = {**answer, "marks": [preflight.mark(Path(path)) for path, _ in answer["files"]]}
-            manifests.found[one.key] = {**marked, "stand_in": one in files}
+            fetching.record(manifests, one, answer, stand_in=one in files)
     manifests.write(store.root, Path(small.runtime.cache))
 
 

@@ -3,7 +3,9 @@
 Undefined values (a constant input, fewer than two points) are NaN and never an exception or a warning.
 """
 
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +16,8 @@ from scipy.stats import kendalltau, rankdata
 Array = npt.NDArray[np.float64]
 EVALUATIONS = 2_000
 """Evaluations of the logistic after which a fit counts as not converged."""
+BLOCK = 2**15
+"""Weights of points that are worked on at once, few enough for a core's cache."""
 
 
 def plcc(prediction: Array, label: Array) -> float:
@@ -55,27 +59,47 @@ def plcc_fitted(prediction: Array, label: Array) -> tuple[float, bool]:
     return (value, True) if fit.success and np.isfinite(value) else (float("nan"), False)
 
 
-def srcc_resampled(predictions: Sequence[Array], label: Array, counts: Array) -> Array:
-    """SRCC of M predictions with a label in R resamples of N points: `counts` (R, N) says how often each point was
-    drawn; returns (M, R).
+def srcc_resampled(predictions: Sequence[Array], label: Array, counts: Array, unit: np.ndarray) -> Array:
+    """SRCC of M predictions (N,) with a label (N,) in R resamples of C units, of which `unit` (N,) names each point's:
+    `counts` (R, C) says how often each unit was drawn; returns (M, R), NaN for a prediction with a hole.
 
-    Equal to `srcc(np.repeat(prediction, counts[r]), np.repeat(label, counts[r]))`, without sorting again.
+    Equal to `srcc(np.repeat(prediction, counts[r, unit]), np.repeat(label, counts[r, unit]))`, without sorting again.
     """
-    values, label_ranks = np.full((len(predictions), len(counts)), np.nan), weighted_ranks(label, counts)
-    for m, prediction in enumerate(predictions):
-        if not np.isnan(prediction).any():
-            values[m] = weighted_pearson(weighted_ranks(prediction, counts), label_ranks, counts)
+    values, of_label = np.full((len(predictions), len(counts)), np.nan), Ties.of(label)
+    whole = {m: Ties.of(prediction) for m, prediction in enumerate(predictions) if not np.isnan(prediction).any()}
+    for rows in np.array_split(np.arange(len(counts)), math.ceil(len(counts) * len(unit) / BLOCK)):
+        weights = counts[rows][:, unit]
+        label_ranks = of_label.ranks(weights)
+        for m, ties in whole.items():
+            values[m, rows] = weighted_pearson(ties.ranks(weights), label_ranks, weights)
     return values
 
 
-def weighted_ranks(values: Array, counts: Array) -> Array:
-    """Midranks (R, N) of `values` (N,) when point i occurs `counts[r, i]` times; ties share their mean rank."""
-    order = np.argsort(values, kind="stable")
-    _, first, group = np.unique(values, return_index=True, return_inverse=True)
-    first = np.searchsorted(values[order], values[first])
-    mass = np.add.reduceat(counts[:, order], first, axis=1)
-    midranks: Array = np.cumsum(mass, axis=1) - (mass - 1) / 2
-    return midranks[:, group]
+@dataclass(frozen=True)
+class Ties:
+    """The order of N values, of which G differ."""
+
+    order: np.ndarray
+    """(N,): positions of the values, sorted."""
+    first: np.ndarray
+    """(G,): where in `order` each group of equal values begins."""
+    group: np.ndarray
+    """(N,): the group of each value."""
+
+    @classmethod
+    def of(cls, values: Array) -> "Ties":
+        """Sorts (N,) values."""
+        order = np.argsort(values, kind="stable")
+        _, first, group = np.unique(values, return_index=True, return_inverse=True)
+        return cls(order, np.searchsorted(values[order], values[first]), group)
+
+    def ranks(self, counts: Array) -> Array:
+        """Midranks (R, N) when value i occurs `counts[r, i]` times; equal values share their mean rank."""
+        mass = counts[:, self.order]
+        if len(self.first) < len(self.order):
+            mass = np.add.reduceat(mass, self.first, axis=1)
+        midranks: Array = np.cumsum(mass, axis=1) - (mass - 1) / 2
+        return midranks[:, self.group]
 
 
 def weighted_pearson(x: Array, y: Array, weights: Array) -> Array:

@@ -116,7 +116,12 @@ def draw_ranks(ranking: pd.DataFrame, agreement: pd.DataFrame, colours: Mapping[
     width, height = side * columns + 0.5, tall * rows + 0.4
     figure, axes = plt.subplots(rows, columns, figsize=(width, height), squeeze=False, sharex=True, sharey=True)
     figure.subplots_adjust(
-        left=0.6 / width, right=1 - 0.1 / width, bottom=0.55 / height, top=1 - 0.45 / height, wspace=0.12, hspace=0.26
+        left=0.6 / width,
+        right=1 - 0.1 / width,
+        bottom=0.55 / height,
+        top=1 - 0.45 / height,
+        wspace=0.12,
+        hspace=0.26 * 3.2 / side,
     )
     rho = agreement.set_index("discriminator")
     for axis, name in zip(axes.flat, names, strict=False):
@@ -124,7 +129,7 @@ def draw_ranks(ranking: pd.DataFrame, agreement: pd.DataFrame, colours: Mapping[
         axis.set_title(name, loc="left", fontweight="bold", fontsize=10, pad=18)
         axis.text(
             0,
-            1.02,
+            1 + 0.02 * 3.2 / side,
             _agreement(rho.loc[name]),
             transform=axis.transAxes,
             fontsize=8,
@@ -142,7 +147,8 @@ def _agreement(row: pd.Series) -> str:
     if not np.isfinite(row.get("spearman", np.nan)):
         return f"n = {row['losses']}: no rank correlation"
     bounds = f"{row['spearman_low']:+.2f}, {row['spearman_high']:+.2f}"
-    return f"ρ = {row['spearman']:+.2f} [{bounds}], p = {row['spearman_p']:.3f}"
+    p = f"p = {row['spearman_p']:.3f}" if row["spearman_p"] >= 0.0005 else "p < 0.001"
+    return f"ρ = {row['spearman']:+.2f} [{bounds}], {p}"
 
 
 def _draw_panel(axis: Axes, points: pd.DataFrame, colours: Mapping[str, str]) -> None:

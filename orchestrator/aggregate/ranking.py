@@ -6,7 +6,6 @@ bootstrap, zeros and ones are a split half. One code path thus serves the tables
 Shapes: R weightings, S seeds, L losses, J judges, N images of a set, C contents of a set. Missing values are NaN.
 """
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -16,9 +15,6 @@ from scipy.stats import rankdata
 
 from orchestrator.aggregate.correlation import Array, srcc_resampled
 from orchestrator.aggregate.predictions import Images, Predictions, distinct
-
-BLOCK = 2**20
-"""Weights of images that are held at once."""
 
 
 @dataclass(frozen=True)
@@ -206,9 +202,7 @@ def _srcc_of_set(part: ImageSet, counts: Array) -> Array:
         return np.full((len(counts), seeds, losses), np.nan)
     columns = [part.values[0, s, j] for s, j in np.ndindex(seeds, losses)]
     known = {column.tobytes(): column for column in columns}  # seeds that share one trial are computed once
-    blocks = np.array_split(counts, math.ceil(counts.shape[0] * images / BLOCK))
-    found = [srcc_resampled(list(known.values()), part.labels, block[:, part.content]) for block in blocks]
-    by_column = dict(zip(known, np.concatenate(found, axis=1), strict=True))
+    by_column = dict(zip(known, srcc_resampled(list(known.values()), part.labels, counts, part.content), strict=True))
     return np.stack([by_column[column.tobytes()] for column in columns], axis=1).reshape(len(counts), seeds, losses)
 
 

@@ -113,7 +113,7 @@ def _figures(drawn: Drawn, suffix: str) -> Figures:
     ranks = (
         {"light": data_uri(drawn.ranks.with_suffix(".svg")), "dark": data_uri(dark)} if drawn.ranks and dark else None
     )
-    title = "Restored crops" + (f" ({APART})" if suffix else "")
+    title = "Restored crops" + (f": {APART}" if suffix else "")
     return Figures(f"strips{suffix}", title, ranks, {name: data_uri(png) for name, png in drawn.strips.items()})
 
 

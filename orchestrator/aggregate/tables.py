@@ -41,7 +41,7 @@ def build(evidence: Evidence) -> list[Table]:
 
 def _apart(table: Table, suffix: str) -> Table:
     """The table of a group of losses, whose name ends in `suffix`: that of the main group is left as it is."""
-    return replace(table, name=table.name + suffix, title=f"{table.title} ({APART})") if suffix else table
+    return replace(table, name=table.name + suffix, title=f"{table.title}: {APART}") if suffix else table
 
 
 def _tables(evidence: Evidence) -> list[Table]:

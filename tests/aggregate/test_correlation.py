@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from orchestrator.aggregate.correlation import krcc, logistic, plcc, plcc_fitted, srcc, srcc_resampled, weighted_ranks
+from orchestrator.aggregate.correlation import Ties, krcc, logistic, plcc, plcc_fitted, srcc, srcc_resampled
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def test_a_fit_that_does_not_converge_is_said_and_left_empty(pair, monkeypatch):
 def test_resampled_srcc_equals_srcc_of_the_repeated_points(pair):
     prediction, label = np.round(pair[0], 1), np.round(pair[1])
     counts = np.random.default_rng(1).integers(0, 4, size=(5, 40)).astype(float)
-    values = srcc_resampled([prediction, -prediction], label, counts)
+    values = srcc_resampled([prediction, -prediction], label, counts, np.arange(40))
     np.testing.assert_allclose(values[1], -values[0])
     for value, times in zip(values[0], counts.astype(int), strict=True):
         expected = scipy.stats.spearmanr(np.repeat(prediction, times), np.repeat(label, times)).statistic
@@ -61,13 +61,13 @@ def test_resampled_srcc_equals_srcc_of_the_repeated_points(pair):
 
 
 def test_weighted_ranks_are_midranks_of_the_repeated_points():
-    ranks = weighted_ranks(np.array([3.0, 1.0, 3.0, 2.0]), np.array([[1.0, 2.0, 1.0, 0.0]]))
+    ranks = Ties.of(np.array([3.0, 1.0, 3.0, 2.0])).ranks(np.array([[1.0, 2.0, 1.0, 0.0]]))
     assert ranks[0][[0, 1, 2]].tolist() == [3.5, 1.5, 3.5]
 
 
 def test_resampled_srcc_is_undefined_where_nothing_varies_or_a_prediction_lacks():
     counts = np.array([[1.0, 0.0, 0.0], [1.0, 1.0, 1.0]])
-    values, holes = srcc_resampled([np.arange(3.0), np.array([1.0, np.nan, 2.0])], np.arange(3.0), counts)
+    values, holes = srcc_resampled([np.arange(3.0), np.array([1.0, np.nan, 2.0])], np.arange(3.0), counts, np.arange(3))
     assert np.isnan(values[0])
     assert values[1] == pytest.approx(1.0)
     assert np.isnan(holes).all()

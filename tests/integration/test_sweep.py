@@ -17,7 +17,8 @@ from orchestrator import plan as plans
 from orchestrator import spec as specs
 from orchestrator.grid import load
 from orchestrator.identity import key
-from orchestrator.matrix import expand
+from orchestrator.manifests import Manifests
+from orchestrator.matrix import Label, expand
 from orchestrator.store import Store, attempts, sha256
 
 ROOT = Path(__file__).parents[2]
@@ -49,6 +50,10 @@ class Folder:
     def run(self, *arguments: str) -> tuple[int, str]:
         code = self.start(*arguments).wait(timeout=PATIENCE)
         return code, self.output()
+
+    def labels(self) -> tuple[Label, ...]:
+        """The grid's labelled trials, with the contents that preflight found."""
+        return expand(load(self.grid), Manifests.read(self.store.root)).labels
 
     def finished(self) -> dict[tuple[str, str], str]:
         return {address: status for address, status in self.store.index().items() if status == "done"}
@@ -85,7 +90,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Folder:
 
 
 def test_runs_everything_and_says_where(undisturbed: Folder) -> None:
-    planned = {(label.spec.KIND, key(label.spec)) for label in expand(load(undisturbed.grid)).labels}
+    planned = {(label.spec.KIND, key(label.spec)) for label in undisturbed.labels()}
     assert planned <= undisturbed.finished().keys()
     assert (undisturbed.path / "results/micro/report.html").exists()
     assert not list(undisturbed.store.root.rglob("checkpoint"))
@@ -124,10 +129,11 @@ def test_growing_the_grid_runs_exactly_the_new_trials(undisturbed: Folder, tmp_p
     grown = GRID.read_text().replace("beside: [psnr]", "beside: [psnr, ssim]").replace("seeds: [0]", "seeds: [0, 1]")
     folder = Folder(tmp_path, grown)
     before = folder.finished()
-    planned = plans.build((label.spec for label in expand(load(folder.grid)).labels), before, lambda spec: 1.0)
-    assert {node.kind for node in planned.to_do()} >= {"super_resolution", "iqa_transfer", "judging"}
     code, output = folder.run()
     assert code == 0, output
+    # Planned afterwards: only the sweep's preflight has looked for the new judge's files.
+    planned = plans.build((label.spec for label in folder.labels()), before, lambda spec: 1.0)
+    assert {node.kind for node in planned.to_do()} >= {"super_resolution", "iqa_transfer", "judging"}
     assert set(folder.finished()) - set(before) == {(node.kind, node.key) for node in planned.to_do()}
 
 
@@ -155,7 +161,7 @@ def test_a_killed_driver_and_then_an_interrupt_leave_the_same_results(undisturbe
 def test_a_failure_blocks_its_dependents_and_nothing_else(undisturbed: Folder, tmp_path: Path) -> None:
     shutil.copytree(undisturbed.path / "results/store", tmp_path / "results/store")
     folder = Folder(tmp_path, GRID.read_text())
-    labels = expand(load(folder.grid)).labels
+    labels = folder.labels()
     metric = next(label.spec for label in labels if label.role == "metric" and label.loss == "convnext")
     weights = folder.store.folder("fr_iqa", key(metric)) / "weights/metric.safetensors"
     whole = weights.read_bytes()
@@ -182,7 +188,7 @@ def test_a_failure_blocks_its_dependents_and_nothing_else(undisturbed: Folder, t
 
 
 def test_a_trial_by_hand_equals_the_same_trial_under_ray(undisturbed: Folder, tmp_path: Path) -> None:
-    labels = expand(load(undisturbed.grid)).labels
+    labels = undisturbed.labels()
     trial = next(
         x.spec for x in labels if x.role == "optimization" and "patch" in x.discriminator and x.loss == "vgg-r"
     )
@@ -226,7 +232,7 @@ def test_mlflow_mirrors_trials_curves_evaluations_and_weights(undisturbed: Folde
 
 
 def test_the_record_says_where_a_result_comes_from(undisturbed: Folder) -> None:
-    labels = expand(load(undisturbed.grid)).labels
+    labels = undisturbed.labels()
     trial = next(label.spec for label in labels if label.role == "judging" and label.loss == "pixel")
     folder = undisturbed.store.folder(trial.KIND, key(trial))
     record = json.loads((folder / "record.json").read_text())

@@ -11,6 +11,7 @@ from mlflow import MlflowClient
 
 from orchestrator import matrix, naming, plan
 from orchestrator.grid import load
+from orchestrator.manifests import Manifests
 from orchestrator.spec import TRAINING_KINDS
 from orchestrator.store import Store, identity_record
 from orchestrator.tracking import Mirror, Writer
@@ -28,7 +29,7 @@ class Finished:
     def __init__(self, folder: Path) -> None:
         self.uri = str(folder / "mlflow.db")
         self.store = Store(folder / "store")
-        study = matrix.expand(load(GRID))
+        study = matrix.expand(load(GRID), Manifests())
         self.nodes = list(plan.build((label.spec for label in study.labels), {}, lambda spec: 1.0).nodes.values())
         self.names = naming.names(study.labels, (node.spec for node in self.nodes))
         for number, node in enumerate(self.nodes):

@@ -35,7 +35,7 @@ def largest_group(study: Study) -> list[spec.SuperResolution]:
 
 
 def rate(**changes: Any) -> cost.Rate:
-    given = {"seconds": 2e-6, "overhead": 3.0, "flops": 1e6, "bytes": 10.0, "peak_bytes": {"host": 5}}
+    given = {"seconds": 2e-6, "step": 0.1, "overhead": 3.0, "flops": 1e6, "bytes": 10.0, "peak_bytes": {"host": 5}}
     return cost.Rate(**(given | changes))
 
 

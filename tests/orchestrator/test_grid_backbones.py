@@ -140,6 +140,16 @@ OF_FULL: dict[str, tuple[tuple[str, str], list[tuple[str, str]]]] = {
             )
         ],
     ),
+    "weights of OpenAI in a model without their activation": (
+        ("ViT-B-16-quickgelu", "ViT-B-16"),
+        [
+            (
+                "  clip-vit:",
+                "backbones.clip-vit.weights: found 'openai', weights that were trained with QuickGELU; "
+                "allowed: the model open_clip/ViT-B-16-quickgelu",
+            )
+        ],
+    ),
     "a misspelt field of a weights file": (
         (VGG, VGG.replace("released", "{fiel: x}")),
         [

@@ -37,20 +37,22 @@ ORCHESTRATOR = {
     "cost": "spec work",
     "makespan": "",
     "forecast": "cost makespan plan sections spec",
+    "cost_table": "cost plan",
     "circularity": "spec",
     "checks": "",
-    "show": "checks forecast manifests plan ready sections spec store",
+    "show": "checks cost forecast manifests plan ready sections spec store",
     "reaper": "",
     "runner": "manifests spec store workers",
     "schedule": "plan ready reaper runner sections store",
     "tracking": "identity plan spec store",
-    "preflight": "manifests sections store workers",
-    "sweep": "aggregate checks cost grid identity manifests matrix naming plan preflight ready schedule sections show "
-    "spec store tracking work",
-    "prefetch": "grid manifests preflight sweep",
+    "fetching": "manifests",
+    "preflight": "fetching manifests sections store workers",
+    "sweep": "aggregate checks cost forecast grid identity manifests matrix naming plan preflight ready schedule "
+    "sections show spec store tracking work",
+    "prefetch": "fetching grid manifests store sweep",
     "shrink": "sections",
-    "rehearse": "aggregate cost grid manifests matrix naming plan preflight ready schedule sections show shrink spec "
-    "store sweep work",
+    "rehearse": "aggregate cost cost_table fetching grid identity manifests matrix naming plan preflight ready schedule "
+    "sections show shrink spec store sweep work",
     "__main__": "grid plan prefetch rehearse show sweep",
 }
 # module -> what it imports inside functions alone: planning must not load it

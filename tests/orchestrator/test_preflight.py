@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator import preflight
+from orchestrator import fetching, preflight
 from orchestrator.grid import load
 from orchestrator.manifests import Manifests, Request, requests
 from orchestrator.preflight import Findings, check
@@ -60,7 +60,7 @@ def _no_child(monkeypatch: pytest.MonkeyPatch) -> None:
         files = [[[one.tag, "e" * 64]] if one.kind == "file" else [] for one in wanted]
         return [{"fault": "", "files": found, "content": found[0][1] if found else ""} for found in files]
 
-    monkeypatch.setattr(preflight, "ask", answers)
+    monkeypatch.setattr(fetching, "ask", answers)
 
 
 def test_all_in_order(looked_at: tuple[Path, Findings], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,7 +86,7 @@ def test_a_second_preflight_reads_nothing_and_takes_no_child_process(
         raise AssertionError("it read again what it knows")
 
     monkeypatch.chdir(looked_at[0])
-    monkeypatch.setattr(preflight, "ask", never)
+    monkeypatch.setattr(fetching, "ask", never)
     monkeypatch.setattr("workers.data.scan.look", never)
     monkeypatch.setattr(Manifests, "write", never)
     assert check(load("grid.yaml"), Store("results/store"), say=never) == Findings()
@@ -224,7 +224,7 @@ def test_a_root_that_is_not_set_is_one_fault(study: Path, monkeypatch: pytest.Mo
 def test_a_child_that_ends_badly_is_an_error_with_its_words(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", shutil.which("false"))
     with pytest.raises(RuntimeError, match=r"workers\.prefetch ended with 1"):
-        preflight.ask([], offline=True)
+        fetching.ask([], offline=True)
 
 
 @pytest.mark.parametrize(("printed", "found"), [("81920\n81920\n", [85899345920] * 2), ("", []), ("no devices", [])])

@@ -2,6 +2,7 @@
 
 import io
 import json
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from rich.console import Console
 
 from orchestrator import naming, plan, show
 from orchestrator.checks import Check
+from orchestrator.forecast import Forecast
 from orchestrator.matrix import Study
 from orchestrator.ready import ReadyQueue
 from orchestrator.store import Store
@@ -55,7 +57,7 @@ def test_duration(seconds: float, words: str) -> None:
 
 def test_plan_says_cells_trials_reasons_and_the_longest_path(demo: Study, out: Console) -> None:
     result, names = planned(demo, {})
-    show.plan(out, "demo", demo.cells, result, names, why=True)
+    show.plan(out, "demo", demo.cells, result, names, why=True, basis="one core")
     lines = text(out).splitlines()
     assert lines[0] == f"demo: 576 cells of the matrix share {len(result.nodes)} trials; {len(result.nodes)} to do"
     rows = {line.split()[0]: line.split()[1:] for line in lines[2:9]}
@@ -69,9 +71,36 @@ def test_plan_says_cells_trials_reasons_and_the_longest_path(demo: Study, out: C
 def test_plan_of_a_finished_grid_is_short(demo: Study, out: Console) -> None:
     nodes = planned(demo, {})[0].nodes
     result, names = planned(demo, {(node.kind, name): "done" for name, node in nodes.items()})
-    show.plan(out, "demo", demo.cells, result, names, why=True)
+    show.plan(out, "demo", demo.cells, result, names, why=True, basis="one core")
     assert "; 0 to do" in text(out)
     assert "longest path" not in text(out)
+
+
+@pytest.mark.parametrize(
+    ("hours", "words"),
+    [((0.5, 0.5), "0.5"), ((3.0, 30.0), "3 to 30"), ((12.4, 1234.0), "12 to 1,234"), ((0.0123, 0.0123), "0.012")],
+)
+def test_forecast_spells_hours_and_ranges(hours: tuple[float, float], words: str, out: Console) -> None:
+    found = Forecast(
+        device="a CPU",
+        on_gpu=False,
+        trials=7,
+        unknown=Counter(judging=3),
+        gpu_hours={"judging": hours},
+        longest_path=(1.0, 2.0),
+        makespan={8: (1.0, 2.0), 64: (1.0, 1.0)},
+        disk_bytes=12e9,
+        fractions={"judging": 0.25},
+    )
+    show.forecast(out, found)
+    assert text(out).splitlines() == [
+        "rehearsed on a CPU: operations at 4 to 40 TFLOP/s sustained; 7 trials",
+        f"  GPU-hours: {words} (judging {words})",
+        "  longest path 1 h 00 min to 2 h 00 min; makespan on 8 GPUs 1 h 00 min to 2 h 00 min, 64 GPUs 1 h 00 min",
+        "  disk about 12 GB in the store",
+        "  judging: needs 0.25 of a GPU's memory",
+        "  not counted, because their shapes could not be rehearsed: 3 judging",
+    ]
 
 
 def test_progress_counts_finished_work_and_names_what_runs(micro: Study, out: Console, tmp_path: Path) -> None:

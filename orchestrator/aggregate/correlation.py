@@ -16,8 +16,8 @@ from scipy.stats import kendalltau, rankdata
 Array = npt.NDArray[np.float64]
 EVALUATIONS = 2_000
 """Evaluations of the logistic after which a fit counts as not converged."""
-BLOCK = 2**15
-"""Weights of points that are worked on at once, few enough for a core's cache."""
+BLOCK = 2**20
+"""Weights of points that are worked on at once: what that takes is bounded, and a row is not worked on alone."""
 
 
 def plcc(prediction: Array, label: Array) -> float:

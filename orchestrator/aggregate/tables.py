@@ -4,17 +4,16 @@ Every row says how many seeds are there of how many planned (a seed is there whe
 trials that took, and their keys (counting.py). Holes stay empty.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from orchestrator.aggregate import asymmetry as asymmetries
-from orchestrator.aggregate.correlation import Array, krcc, plcc, plcc_fitted, srcc
+from orchestrator.aggregate.correlation import Array
 from orchestrator.aggregate.counting import both_sides, judged_cells, over_seeds, planned, with_counts
-from orchestrator.aggregate.predictions import Predictions
+from orchestrator.aggregate.per_trial import correlations, image_means
 from orchestrator.aggregate.ranking import (
     Panel,
     everything,
@@ -87,29 +86,6 @@ def _tables(evidence: Evidence) -> list[Table]:
     ]
 
 
-def correlations(scores: Mapping[str, Predictions], keys: Iterable[str], fitted: bool = False) -> pd.DataFrame:
-    """SRCC, KRCC and PLCC (with `fitted`, PLCC after the logistic and whether it converged) of each benchmark trial of
-    `keys` that is done."""
-    rows: list[dict[str, Any]] = []
-    for key in dict.fromkeys(keys):
-        if key not in scores:
-            continue
-        prediction, label = scores[key].values, scores[key].images.labels
-        rows.append(
-            {
-                "key": key,
-                "srcc": srcc(prediction, label),
-                "krcc": krcc(prediction, label),
-                "plcc": plcc(prediction, label),
-            }
-        )
-        if fitted:
-            rows[-1]["plcc_fitted"], rows[-1]["converged"] = plcc_fitted(prediction, label)
-    return pd.DataFrame(
-        rows, columns=["key", "srcc", "krcc", "plcc", *(["plcc_fitted", "converged"] if fitted else [])]
-    )
-
-
 def fr_iqa_by_loss(evidence: Evidence, iqa_score: Array) -> Table:
     """Correlations of every loss with the labels of every FR benchmark, and its IQA score and rank."""
     cells, by = evidence.cells[evidence.cells["role"] == "metric_benchmark"], ["loss", "data_set"]
@@ -134,7 +110,7 @@ def optimization_by_judge(evidence: Evidence) -> Table:
     by = ["loss", "discriminator", "data_set", "judge", "family", "baseline"]
     cells = evidence.cells[evidence.cells["role"] == "judging"]
     done = cells[cells["status"] == "done"]
-    values = done.merge(_image_means(evidence.scores, done["key"]), on="key")
+    values = done.merge(image_means(evidence.scores, done["key"]), on="key")
     rows = planned(cells, by).merge(over_seeds(values, by, ["mean"]), how="left", on=by)
     sizes = values.groupby(by)["images"].first().reset_index()
     better = values.groupby("judge")["lower_better"].first().map({0.0: "higher", 1.0: "lower"}).to_dict()
@@ -147,19 +123,6 @@ def optimization_by_judge(evidence: Evidence) -> Table:
         "seeds. Judges without a family are printed beside and not in the score; baselines are never ranked.",
         with_counts(rows, cells, by),
     )
-
-
-def _image_means(scores: Mapping[str, Predictions], keys: Iterable[str]) -> pd.DataFrame:
-    """Mean over the images of each trial and their number: key, mean, images."""
-    trials = {key: scores[key].values for key in dict.fromkeys(keys)}
-    frame = pd.DataFrame(
-        {
-            "key": np.repeat(np.array(list(trials), dtype=object), [len(values) for values in trials.values()]),
-            "prediction": np.concatenate([np.zeros(0), *trials.values()]),
-        }
-    )
-    means = frame.groupby("key", sort=False)["prediction"].agg(["mean", "size"])
-    return means.rename(columns={"size": "images"}).reset_index()
 
 
 def _optimization_scores(panels: Mapping[str, Panel]) -> pd.DataFrame:

@@ -73,15 +73,23 @@ def picture(name, side):
     return coarse.repeat(8, axis=0).repeat(8, axis=1)
 
 
+def names_of(test):
+    """Names of the images of a test set; of an official set as many as it takes."""
+    return [p.name for p in test.photographs] if hasattr(test, "photographs") else ["img_001", "img_002"]
+
+
 def invented_scores(label, generator):
     """Columns of scores.parquet for a benchmark or judging label: losses differ by a level, images by noise."""
     spec, quality = label.spec, sum(label.loss.encode()) % 7 / 7
     if label.role == "judging":
-        names = [(p.name, p.name) for p in spec.test.photographs]
-        rows = [(image, content, quality + 0.3 * generator.normal(), np.nan) for image, content in names]
+        rows = [(image, image, quality + 0.3 * generator.normal(), np.nan) for image in names_of(spec.test)]
     else:
-        severities = [(p.name, d, s) for p in spec.data.photographs for d in spec.data.distortions for s in range(1, 6)]
-        rows = [(f"{p}_{d}_{s}", p, -s + (2 - quality) * generator.normal(), 1 - s / 5) for p, d, s in severities]
+        ladder = hasattr(spec.data, "photographs")
+        contents = [p.name for p in spec.data.photographs] if ladder else ["i01.png", "i02.png", "i03.png"]
+        severities = [
+            (c, d, s) for c in contents for d in (spec.data.distortions if ladder else "ab") for s in range(5)
+        ]
+        rows = [(f"{c}_{d}_{s}", c, (2 - quality) * generator.normal() - s, 0.8 - s / 5) for c, d, s in severities]
     image, content, prediction, label_values = zip(*rows, strict=True)
     constant = {
         "key": key(spec),
@@ -98,14 +106,14 @@ def invented_scores(label, generator):
 
 def write_images(label, folder, side, source):
     restoration = label.spec.restoration
-    for photograph in restoration.test.photographs:
-        image = source(photograph.name, side)
+    for name in names_of(restoration.test):
+        image = source(name, side)
         parts = {"images": image}
         if restoration.super_resolution is None:
             parts |= {"reference": image, "low_resolution": image[::4, ::4]}
         for part, pixels in parts.items():
             (folder / part).mkdir(parents=True, exist_ok=True)
-            Image.fromarray(pixels).save(folder / part / f"{photograph.name}.png")
+            Image.fromarray(pixels).save(folder / part / f"{name}.png")
 
 
 def fill(store, study, status=lambda label: "done", side=64, source=picture):
@@ -133,10 +141,10 @@ def fill(store, study, status=lambda label: "done", side=64, source=picture):
         (folder / "DONE").write_text(f"{state}\n")
 
 
-def small_grid(folder):
-    """(path of the small grid's file in `folder`, its study, its empty store)."""
+def small_grid(folder, text=GRID):
+    """(path of the grid's file in `folder`, its study, its empty store) for the small grid, or that of `text`."""
     path = folder / "tiny.yaml"
-    path.write_text(f"{GRID}runtime: {{storage: {folder / 'store'}}}\n")
+    path.write_text(f"{text}runtime: {{storage: {folder / 'store'}}}\n")
     grid = grids.load(path)
     return path, matrix.expand(grid, Manifests()), Store(grid.runtime.storage)
 

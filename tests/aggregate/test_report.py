@@ -10,7 +10,8 @@ from typer import Typer
 from typer.testing import CliRunner
 
 from orchestrator.aggregate import __main__ as command
-from orchestrator.aggregate.figures import CROP, GAP, HEAD, ROW_HEAD, ZOOM, busiest_window, enlarge
+from orchestrator.aggregate.crops import CROP, busiest_window, enlarge
+from orchestrator.aggregate.figures import GAP, HEAD, ROW_HEAD, ZOOM
 from orchestrator.aggregate.report import ranks_view, view
 from orchestrator.aggregate.writing import Table
 from tests.aggregate.conftest import tree

@@ -12,11 +12,11 @@ import pytest
 from orchestrator import known
 
 LISTED = """
-import json, warnings
+import importlib.util, json, runpy, warnings
 warnings.simplefilter("ignore")
-import open_clip, pyiqa, timm
-from pyiqa.default_model_configs import DEFAULT_CONFIGS
-print(json.dumps([sorted(timm.list_models()), sorted(open_clip.list_models()), sorted(DEFAULT_CONFIGS)]))
+import open_clip, timm
+judges = runpy.run_path(importlib.util.find_spec("pyiqa").submodule_search_locations[0] + "/default_model_configs.py")
+print(json.dumps([sorted(timm.list_models()), sorted(open_clip.list_models()), sorted(judges["DEFAULT_CONFIGS"])]))
 """
 
 

@@ -51,8 +51,8 @@ ORCHESTRATOR = {
     "sections show spec store tracking work",
     "prefetch": "fetching grid manifests store sweep",
     "shrink": "sections",
-    "rehearse": "aggregate cost cost_table fetching grid identity manifests matrix naming plan preflight ready schedule "
-    "sections show shrink spec store sweep work",
+    "rehearse": "aggregate cost cost_table fetching grid identity manifests matrix naming plan preflight ready "
+    "schedule sections show shrink spec store sweep work",
     "__main__": "grid plan prefetch rehearse show sweep",
 }
 # module -> what it imports inside functions alone: planning must not load it

@@ -138,8 +138,11 @@ class Rehearsed:
 class Costs:
     """Seconds of trials: of finished ones of the same shape, else rehearsed, else estimated."""
 
-    def __init__(self, work: Work, rehearsed: Rehearsed | None = None) -> None:
-        self.work, self.rehearsed = work, rehearsed or Rehearsed()
+    def __init__(
+        self, work: Work, rehearsed: Rehearsed | None = None, gpus: Callable[[str], float] = lambda kind: 1.0
+    ) -> None:
+        """`gpus` says how many a trial of a kind reserves: without any it computes on the CPU."""
+        self.work, self.rehearsed, self.gpus = work, rehearsed or Rehearsed(), gpus
         self.measured: dict[str, float] = {}
         """Seconds for each pixel of work, by shape."""
 
@@ -160,6 +163,9 @@ class Costs:
         work, name = self.work.of(spec), shape(spec)
         if name in self.measured:
             return self.measured[name] * work
+        rate = self.rehearsed.rates.get(name)
+        if rate and not self.gpus(spec.KIND) and not self.rehearsed.gpu_bytes:
+            return rate.overhead + rate.seconds * work
         if (bounds := self.rehearsed.gpu_seconds(spec, work)) is not None:
             return math.sqrt(bounds[0] * bounds[1])
         return max(SECONDS_AT_LEAST, work / 1e6 * SECONDS_PER_MEGAPIXEL.get(spec.KIND, 0.0))

@@ -29,7 +29,7 @@ class Forecast:
     unknown: Counter[str]
     """Trials of each kind whose shape was not rehearsed: they are counted nowhere else."""
     gpu_hours: dict[str, Range]
-    """By kind: seconds x the GPUs that a trial reserves (a whole one where it reserves none)."""
+    """By kind: seconds x the GPUs that a trial reserves."""
     longest_path: Range
     """Hours of the longest chain of trials."""
     makespan: dict[int, Range]
@@ -40,18 +40,20 @@ class Forecast:
 
 
 def forecast(plan: Plan, costs: Costs, runtime: Runtime) -> Forecast | None:
-    """The forecast of what is to do in `plan`; None without a rehearsal, or when nothing is to do."""
+    """The forecast of what is to do in `plan`; None without a rehearsal, when nothing is to do, or where no
+    trial reserves a GPU."""
     rehearsed = costs.rehearsed
     nodes = {node.key: node for node in plan.to_do()}
     bounds: dict[str, Range] = {}
     for name, node in nodes.items():
         if (found := rehearsed.gpu_seconds(node.spec, costs.work.of(node.spec))) is not None:
             bounds[name] = found
-    if not bounds:
+    if not any(runtime.gpus_of(nodes[name].kind) for name in bounds):
         return None
     hours: dict[str, Range] = {}
     for name, (least, most) in bounds.items():
-        kind, gpus = nodes[name].kind, _gpus(runtime, nodes[name])
+        kind = nodes[name].kind
+        gpus = runtime.gpus_of(kind)
         before = hours.get(kind, (0.0, 0.0))
         hours[kind] = (before[0] + least * gpus / 3600, before[1] + most * gpus / 3600)
     sides = [_jobs(nodes, {name: one[side] for name, one in bounds.items()}, runtime) for side in (0, 1)]
@@ -79,12 +81,8 @@ def memory_faults(found: Forecast, runtime: Runtime) -> list[str]:
 
 
 def _clusters(runtime: Runtime, nodes: dict[str, Node]) -> list[int]:
-    most = max(_gpus(runtime, node) for node in nodes.values())
+    most = max(runtime.gpus_of(node.kind) for node in nodes.values())
     return [gpus for gpus in CLUSTERS if gpus >= most]
-
-
-def _gpus(runtime: Runtime, node: Node) -> float:
-    return runtime.gpus_of(node.kind) or 1.0
 
 
 def _both(values: list[float]) -> Range:
@@ -98,7 +96,7 @@ def _jobs(nodes: dict[str, Node], seconds: dict[str, float], runtime: Runtime) -
     for name, node in reversed(list(nodes.items())):  # children before parents
         below = max((remaining.get(child, 0.0) for child in node.children), default=0.0)
         remaining[name] = seconds.get(name, 0.0) + below
-        jobs[name] = Job(seconds.get(name, 0.0), _gpus(runtime, node), node.parents, remaining[name])
+        jobs[name] = Job(seconds.get(name, 0.0), runtime.gpus_of(node.kind), node.parents, remaining[name])
     return jobs
 
 

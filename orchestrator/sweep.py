@@ -58,7 +58,8 @@ class Sweep:
             for spec in specs
             if (spec.KIND, key(spec)) in index
         ]
-        self.costs = cost.Costs(Work(self.manifests.found.values()), self.rehearsed())
+        work = Work(self.manifests.found.values())
+        self.costs = cost.Costs(work, self.rehearsed(), self.grid.runtime.gpus_of)
         self.costs.learn(finished)
         planned = plan.build(specs, index, self.costs.seconds)
         plan.explain(planned, self.study.labels)

@@ -146,3 +146,10 @@ def test_a_rehearsal_knows_nothing_of_other_shapes(demo: Study) -> None:
 def test_a_rehearsal_survives_its_file() -> None:
     rehearsed = cost.Rehearsed({"a": rate(), "b": rate(peak_bytes={"host": 1, "device": 2})}, "a GPU", gpu_bytes=3)
     assert cost.Rehearsed.from_json(json.loads(json.dumps(rehearsed.to_json()))) == rehearsed
+
+
+def test_without_a_gpu_the_rates_of_the_cpu_count(demo: Study) -> None:
+    trial = optimizations(demo)[0]
+    found = rate(seconds=2e-6, overhead=3.0, flops=1e9)
+    on_cpu = cost.Costs(Work(), cost.Rehearsed({cost.shape(trial): found}, "a CPU"), lambda kind: 0.0)
+    assert on_cpu.seconds(trial) == pytest.approx(3 + 2e-6 * Work().of(trial))

@@ -30,7 +30,7 @@ def costs(study: Study, gpu_bytes: int = GPU_BYTES, **by_kind: cost.Rate) -> cos
 
 
 def told(study: Study, runtime: Runtime | None = None, **by_kind: cost.Rate) -> Forecast:
-    found = forecast(planned(study), costs(study, **by_kind), runtime or Runtime())
+    found = forecast(planned(study), costs(study, **by_kind), runtime or Runtime(gpus=1.0))
     assert found
     return found
 
@@ -41,7 +41,8 @@ def test_hours_are_seconds_times_the_gpus_that_a_trial_reserves(micro: Study) ->
     assert whole.gpu_hours == {kind: pytest.approx((n / 100, n / 100)) for kind, n in counts.items()}
     quarter = told(micro, Runtime(gpus={"judging": 0.25}))
     assert quarter.gpu_hours["judging"] == pytest.approx((counts["judging"] / 400,) * 2)
-    assert quarter.gpu_hours["pretext"] == whole.gpu_hours["pretext"]  # reserves none: a whole one is counted
+    assert quarter.gpu_hours["pretext"] == (0.0, 0.0)  # reserves none: it runs on a CPU beside
+    assert forecast(planned(micro), costs(micro), Runtime()) is None, "no trial reserves a GPU"
 
 
 def test_bounds_of_the_makespan(micro: Study) -> None:
@@ -60,7 +61,7 @@ def test_a_cluster_smaller_than_one_trial_is_not_told(micro: Study) -> None:
 def test_a_rehearsal_on_a_cpu_gives_ranges(micro: Study) -> None:
     slow, fast = cost.SUSTAINED_FLOPS
     flops = rate(overhead=0.0, flops=1e9)
-    found = forecast(planned(micro), costs(micro, gpu_bytes=0, pretext=flops), Runtime())
+    found = forecast(planned(micro), costs(micro, gpu_bytes=0, pretext=flops), Runtime(gpus=1.0))
     assert found
     assert not found.on_gpu
     work = 3 * 4 * 32**2  # steps x batch x crop
@@ -90,13 +91,13 @@ def test_sharing_a_gpu_more_narrowly_than_memory_allows_is_a_fault(micro: Study)
         "allowed: at least 0.33"
     ]
     assert memory_faults(found, Runtime(gpus={"judging": 0.5})) == []
-    assert memory_faults(found, Runtime()) == []
+    assert memory_faults(found, Runtime(gpus=1.0)) == []
 
 
 def test_unknown_shapes_are_counted_apart(micro: Study) -> None:
     known = costs(micro)
     known.rehearsed.rates = {name: one for name, one in known.rehearsed.rates.items() if "piqe" not in name}
-    found = forecast(planned(micro), known, Runtime())
+    found = forecast(planned(micro), known, Runtime(gpus=1.0))
     assert found
     judged = [x for x in planned(micro).nodes.values() if x.kind == "judging"]
     assert found.unknown == Counter(judging=len(judged) // 2)
@@ -104,9 +105,9 @@ def test_unknown_shapes_are_counted_apart(micro: Study) -> None:
 
 
 def test_without_a_rehearsal_or_anything_to_do_there_is_no_forecast(micro: Study) -> None:
-    assert forecast(planned(micro), cost.Costs(Work()), Runtime()) is None
+    assert forecast(planned(micro), cost.Costs(Work()), Runtime(gpus=1.0)) is None
     done = {(node.kind, name): "done" for name, node in planned(micro).nodes.items()}
-    assert forecast(planned(micro, done), costs(micro), Runtime()) is None
+    assert forecast(planned(micro, done), costs(micro), Runtime(gpus=1.0)) is None
 
 
 def test_a_table_has_a_row_for_each_shape_and_names_what_was_not_rehearsed(micro: Study) -> None:

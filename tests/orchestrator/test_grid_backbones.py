@@ -327,3 +327,12 @@ def test_weights_of_discriminators_are_levels_with_names_of_their_own(edited: Ed
 def test_gpus_for_all_kinds_or_by_kind(gpus: str, of_judging: float, of_pretext: float, edited: Edit) -> None:
     runtime = load(edited("runtime: {", f"runtime: {{gpus: {gpus}, ")).runtime
     assert (runtime.gpus_of("judging"), runtime.gpus_of("pretext")) == (of_judging, of_pretext)
+
+
+def test_openai_weights_want_the_model_with_quickgelu(refused: Callable[..., None]) -> None:
+    """The other would load strictly and compute something else: no error would ever tell."""
+    message = (
+        "backbones.clip-vit.weights: found 'openai', weights that were trained with QuickGELU; "
+        "allowed: the model open_clip/ViT-B-16-quickgelu"
+    )
+    refused(("open_clip/ViT-B-16-quickgelu", "open_clip/ViT-B-16"), [("clip-vit:", message)], base="full")

@@ -20,7 +20,6 @@ from workers.losses.dists import channel_statistics
 from workers.models.backbones import Backbone
 from workers.predictions import batches
 
-
 VERSION = 1
 """Raised by hand when l or s of a pair change: tables of before are then not found any more."""
 

@@ -41,7 +41,5 @@ def test_an_absent_file_knows_nothing(tmp_path: Path) -> None:
     nothing = read(tmp_path / "sources.json")
     with pytest.raises(MissingSource, match=r"weights aa: no file .* run: python -m orchestrator prefetch GRID"):
         nothing.weights_file("aa")
-    with pytest.raises(
-        MissingSource, match=r"data set live \(bb\): no folder .* run: python .* preflight"
-    ):
+    with pytest.raises(MissingSource, match=r"data set live \(bb\): no folder .* run: python .* preflight"):
         nothing.data_set("live", "bb")

@@ -70,9 +70,8 @@ def _super_resolution_shape(spec: SuperResolution) -> str:
         loss = "warm-up"
     against = "none"
     if (own := spec.discriminator) is not None:
-        against = (
-            f"{own.head} {own.backbone.model} ({own.loss}, r1 {own.r1:g}, augment {'+'.join(own.augment) or 'none'})"
-        )
+        how = f"{own.loss}, r1 {own.r1:g}, augment {'+'.join(own.augment) or 'none'}"
+        against = f"{own.head} {own.backbone.model} from {_source(own.weights)} ({how})"
     return f"super_resolution {_sizes(spec.generator)} x{spec.scale}, {loss} under {against}"
 
 

@@ -4,7 +4,7 @@ import math
 from collections import Counter
 from dataclasses import dataclass
 
-from orchestrator.cost import Costs, Rate, shape
+from orchestrator.cost import Costs, shape
 from orchestrator.makespan import Job, makespan
 from orchestrator.plan import Node, Plan
 from orchestrator.sections import Runtime
@@ -43,10 +43,15 @@ def forecast(plan: Plan, costs: Costs, runtime: Runtime) -> Forecast | None:
     """The forecast of what is to do in `plan`; None without a rehearsal, when nothing is to do, or where no
     trial reserves a GPU."""
     rehearsed = costs.rehearsed
+    if not rehearsed.rates:
+        return None
     nodes = {node.key: node for node in plan.to_do()}
     bounds: dict[str, Range] = {}
     for name, node in nodes.items():
-        if (found := rehearsed.gpu_seconds(node.spec, costs.work.of(node.spec))) is not None:
+        work = costs.work.of(node.spec)
+        if (seconds := costs.measured.get(shape(node.spec))) is not None:
+            bounds[name] = (seconds * work, seconds * work)
+        elif (found := rehearsed.gpu_seconds(node.spec, work)) is not None:
             bounds[name] = found
     if not any(runtime.gpus_of(nodes[name].kind) for name in bounds):
         return None
@@ -100,13 +105,10 @@ def _jobs(nodes: dict[str, Node], seconds: dict[str, float], runtime: Runtime) -
     return jobs
 
 
-def _rate(node: Node, costs: Costs) -> Rate:
-    return costs.rehearsed.rates[shape(node.spec)]
-
-
 def _stored(node: Node, costs: Costs) -> float:
     amount = costs.work.of(node.spec) if isinstance(node.spec, Restoration) else 1.0
-    return _rate(node, costs).bytes * amount
+    rate = costs.rehearsed.rates.get(shape(node.spec))
+    return rate.bytes * amount if rate else 0.0
 
 
 def _fractions(nodes: dict[str, Node], costs: Costs) -> dict[str, float]:

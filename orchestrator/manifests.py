@@ -4,6 +4,7 @@
 is not in it has the content `unresolved ...`, under which nothing is ever run.
 """
 
+import fcntl
 import importlib.metadata
 import json
 from collections.abc import Iterable, Mapping
@@ -90,6 +91,7 @@ class Manifests:
     """Manifests by the key of their request."""
 
     found: dict[str, dict[str, Any]] = field(default_factory=dict)
+    dropped: set[str] = field(default_factory=set)
 
     @classmethod
     def read(cls, root: Path) -> "Manifests":
@@ -99,11 +101,22 @@ class Manifests:
         except FileNotFoundError:
             return cls()
 
-    def write(self, root: Path, cache: Path) -> None:
-        """Into the store, with `sources.json`, which tells trials where contents lie."""
+    def write(self, root: Path) -> None:
+        """Into the store, with `sources.json`, which tells trials where contents lie. What another preflight wrote
+        meanwhile stays."""
         root.mkdir(parents=True, exist_ok=True)
-        write_atomic(root / FILE, json.dumps(self.found, indent=1) + "\n")
-        write_atomic(root / SOURCES, json.dumps(self._sources(cache), indent=1) + "\n")
+        with open(root / f"{FILE}.lock", "a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            own = self.dropped | set(self.found)
+            others = {key: one for key, one in Manifests.read(root).found.items() if key not in own}
+            self.found = others | self.found
+            write_atomic(root / FILE, json.dumps(self.found, indent=1) + "\n")
+            write_atomic(root / SOURCES, json.dumps(self._sources(), indent=1) + "\n")
+
+    def drop(self, request: Request) -> None:
+        """Forgets a manifest whose files are not in order any more."""
+        self.found.pop(request.key, None)
+        self.dropped.add(request.key)
 
     def last(self, wanted: Iterable[Request]) -> None:
         """Moves what is wanted now behind the rest: of two places with one content `sources.json` names the later, and
@@ -117,7 +130,7 @@ class Manifests:
         manifest = self.found.get(request.key)
         return str(manifest["content"]) if manifest else f"{spec.UNRESOLVED} {request.words}"
 
-    def _sources(self, cache: Path) -> Mapping[str, Any]:
+    def _sources(self) -> Mapping[str, Any]:
         keys = {key: json.loads(key) for key in self.found}
         weights = {
             self.found[key]["content"]: self.found[key]["files"][0][0]
@@ -129,7 +142,10 @@ class Manifests:
             for key, parts in keys.items()
             if parts[0] == "data"
         }
-        return {"weights": weights, "data": data, "cache": str(cache.absolute())}
+        judges = {
+            self.found[key]["content"]: self.found[key]["files"] for key, parts in keys.items() if parts[0] == "judge"
+        }
+        return {"weights": weights, "data": data, "judges": judges}
 
 
 def requests(grid: Grid) -> list[Request]:

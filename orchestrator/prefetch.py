@@ -29,6 +29,6 @@ def run(file: Path, out: Console) -> int:
         files = ", ".join(path for path, _ in answer["files"]) or "needs no file"
         digest = f", sha256 {answer['content'][:12]}" if answer["content"] else ""
         out.print(f"[green]there[/] {request.words}: {files}{digest}{revision}")
-    manifests.write(store.root, Path(grid.runtime.cache))
+    manifests.write(store.root)
     out.print(f"{len(wanted) - missing} of {len(wanted)} are there" + (f"; {missing} are missing" if missing else ""))
     return EXIT_USAGE if missing else EXIT_DONE

@@ -49,7 +49,7 @@ def check(grid: Grid, store: Store, say: Say, offline: bool = True) -> Findings:
     manifests.last(wanted)
     changed = findings.looked_at or list(manifests.found) != order or not (store.root / SOURCES).exists()
     if changed and not unusable:
-        manifests.write(store.root, Path(grid.runtime.cache))
+        manifests.write(store.root)
     return findings
 
 
@@ -115,7 +115,7 @@ def _look_at_data(request: Request, manifests: Manifests, findings: Findings, sa
     )
     if found.faults:
         findings.faults += [f"data.sets.{request.name}: {fault}" for fault in found.faults]
-        manifests.found.pop(request.key, None)
+        manifests.drop(request)
     if before is None or found != before:
         findings.looked_at.append(request.words)
     if not found.faults:
@@ -132,6 +132,6 @@ def _look_at_files(wanted: list[Request], manifests: Manifests, findings: Findin
         findings.looked_at.append(request.words)
         if answer["fault"]:
             findings.faults.append(f"{request.words}: {answer['fault']}")
-            manifests.found.pop(request.key, None)
+            manifests.drop(request)
         else:
             fetching.record(manifests, request, answer)

@@ -113,7 +113,7 @@ def _write_stand_ins(grid: Grid, small: Grid, found: Found, store: Store, on_gpu
     files = {one: root / "weights" / f"{i}.safetensors" for i, one in enumerate(found.missing())}
     data = [one for one in requests(small) if one.kind == "data"]
     asked = {
-        "side": side(grid, on_gpu),
+        "side": side(grid, found.judges(), on_gpu),
         "data": [{"layout": one.layout, "folders": one.folders, "scale": one.scale if one.low else 0} for one in data],
         "weights": [{"model": _model(one), "file": str(file)} for one, file in files.items()],
     }
@@ -131,7 +131,7 @@ def _write_stand_ins(grid: Grid, small: Grid, found: Found, store: Store, on_gpu
     for one, answer in {**found.answers, **answers}.items():
         if not answer["fault"]:
             fetching.record(manifests, one, answer, stand_in=one in files)
-    manifests.write(store.root, Path(small.runtime.cache))
+    manifests.write(store.root)
 
 
 def _model(request: Request) -> str:
@@ -204,7 +204,7 @@ def measure(planned: plan.Plan, store: Store, manifests: Manifests) -> cost.Rehe
 def rate(spec: Trial, record: dict[str, Any], stored: int, work: Work) -> cost.Rate:
     """What a pixel of work costs. A training's steps are timed by themselves; of all else only operations grow with the
     work, since on a tiny data set nearly all seconds go into building networks. Images take room by the pixel."""
-    amount, measured = max(work.of(spec), 1.0), record["measured"]
+    amount, measured = max(work.of_steps(spec), 1.0), record["measured"]
     training = getattr(spec, "training", None)
     steps = training.steps + getattr(training, "discriminator_warmup", 0) if training else 0
     in_steps = measured.get("seconds_per_step", 0.0) * steps

@@ -58,7 +58,7 @@ def _spec_and_context(config: Mapping[str, Any], store: Store, folder: Path) -> 
         key=config["key"],
         device=config["device"],
         count_flops=config.get("rehearsal", False),
-        sources=sources.read(store.root / SOURCES),
+        sources=sources.read(store.root / SOURCES, Path(os.path.expandvars(config["cache"])).expanduser()),
         checkpoint_seconds=config["checkpoint_seconds"],
         report=lambda step, steps, values: note_progress(folder, step, steps),
         should_stop=Path(config["stop"]).exists,

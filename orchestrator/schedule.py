@@ -87,11 +87,14 @@ def run(
         "checkpoint_seconds": runtime.checkpoint_seconds,
         "stop": str(stop.file.resolve()),
         "provenance": dict(provenance),
+        # Variables and ~ are each node's own.
+        "cache": runtime.cache if runtime.cache[0] in "$~" else str(Path(runtime.cache).absolute()),
         "rehearsal": rehearsal,
     }
     with reaper.guard(), tempfile.TemporaryDirectory(prefix="sweep-tune-") as scratch:
         try:
             listener.started(start_ray(), queue)
+            _check_resources(runtime)
             slots = max(1, int(ray.cluster_resources().get("CPU", 1) // runtime.cpus))
             os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(slots + 2)
             searcher = ReadyTrials(queue, store, given, outcome, stop, listener, most=slots + 2)
@@ -101,6 +104,19 @@ def run(
             stop.file.unlink(missing_ok=True)
     outcome.interrupted = stop.requested
     return outcome
+
+
+def _check_resources(runtime: Runtime) -> None:
+    """OSError unless one node of the cluster has what one trial reserves: it would wait for ever, without a word."""
+    gpus = max(runtime.gpus.values(), default=0.0) if isinstance(runtime.gpus, dict) else runtime.gpus
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    if any(node.get("CPU", 0) >= runtime.cpus and node.get("GPU", 0) >= gpus for node in nodes):
+        return
+    found = ", ".join(f"{node.get('CPU', 0):g} CPUs and {node.get('GPU', 0):g} GPUs" for node in nodes)
+    raise OSError(
+        f"runtime: a trial reserves cpus: {runtime.cpus} and gpus: {gpus:g}, but the nodes have {found}; allowed: what "
+        "one node has"
+    )
 
 
 # `reference` computes with one thread, and deterministic cuBLAS wants its workspace fixed. glibc is told to keep the
@@ -115,13 +131,18 @@ WORKER_ENVIRONMENT = {
 }
 
 
+CACHES = ("HF_HOME", "TORCH_HOME", "XDG_CACHE_HOME")
+"""Where prefetched weights lie: workers on other nodes must look where the driver did."""
+
+
 def start_ray() -> str:
     """Connects to the cluster of RAY_ADDRESS, else starts a local Ray; returns the dashboard's address. The dashboard
     runs code for whoever reaches it, so it listens on loopback."""
     common = {"log_to_driver": False, "logging_level": logging.ERROR}
     environment = {"PYTHONPATH": str(Path(__file__).parent.parent), **WORKER_ENVIRONMENT}
     if os.environ.get("RAY_ADDRESS"):
-        context = ray.init(runtime_env={"env_vars": WORKER_ENVIRONMENT}, **common)
+        caches = {name: os.environ[name] for name in CACHES if name in os.environ}
+        context = ray.init(runtime_env={"env_vars": {**WORKER_ENVIRONMENT, **caches}}, **common)
     else:
         context = ray.init(
             address="local",

@@ -67,7 +67,8 @@ def plan(out: Console, name: str, cells: int, planned: Plan, names: dict[str, st
 def forecast(out: Console, found: Forecast) -> None:
     """What the plan costs on GPUs; a range where no GPU was rehearsed on."""
     low, high = SUSTAINED_FLOPS
-    basis = "seconds measured" if found.on_gpu else f"operations at {low / 1e12:g} to {high / 1e12:g} TFLOP/s sustained"
+    basis = f"operations at {low / 1e12:g} to {high / 1e12:g} TFLOP/s sustained"
+    basis = f"seconds of training steps measured, all else from {basis}" if found.on_gpu else basis
     out.print(f"rehearsed on {found.device}: {basis}; {found.trials} trials")
     least, most = (sum(hours[side] for hours in found.gpu_hours.values()) for side in (0, 1))
     kinds = ", ".join(f"{kind} {_hours(*hours)}" for kind, hours in found.gpu_hours.items())
@@ -76,7 +77,7 @@ def forecast(out: Console, found: Forecast) -> None:
     out.print(f"  longest path {_spell(found.longest_path)}; makespan on {spans}")
     out.print(f"  disk about {found.disk_bytes / 1e9:,.0f} GB in the store")
     for kind, fraction in found.fractions.items():
-        out.print(f"  {kind}: needs {fraction:.2g} of a GPU's memory")
+        out.print(f"  {kind}: needs {fraction:.2g} of a GPU's memory at the rehearsal's image sizes")
     if found.unknown:
         missing = ", ".join(f"{count} {kind}" for kind, count in found.unknown.items())
         out.print(f"  not counted, because their shapes could not be rehearsed: {missing}")

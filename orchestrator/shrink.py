@@ -3,9 +3,10 @@
 from pathlib import Path
 from typing import Any
 
+from orchestrator import spec
 from orchestrator.sections import Grid, IqaFolder, LadderSet, OfficialGenerator, OfficialSet, Warmup
 
-STEPS = 4
+STEPS, STEPS_ON_GPU = 4, 16
 PATCH = 24
 """Low-resolution pixels on a CPU: three windows of SwinIR a side; times a scale of 4 what every backbone takes."""
 CROP = 96
@@ -18,6 +19,7 @@ STAND_IN_JUDGES = ("piqe",)
 def shrink(grid: Grid, folder: Path, judges: set[str], on_gpu: bool) -> Grid:
     """The grid with its first seed, few steps and stand-ins below `folder`; with only those of its judges that are in
     `judges`. Sizes of batches and crops stay on a GPU, where seconds are to be measured; on a CPU they are small."""
+    steps = STEPS_ON_GPU if on_gpu else STEPS
     runtime = grid.runtime.model_copy(
         update={
             "storage": str(folder / "store"),
@@ -36,24 +38,25 @@ def shrink(grid: Grid, folder: Path, judges: set[str], on_gpu: bool) -> Grid:
             "exclude": tuple(entry for entry in grid.exclude if entry.seed in (None, grid.seeds[0])),
             "data": _data(grid, folder / "data"),
             "iqa_sets": _iqa_sets(grid, on_gpu),
-            "pretext": _replaced(grid.pretext, steps=STEPS),
-            "fr_iqa": _replaced(grid.fr_iqa, iterations=STEPS),
-            "super_resolution": _super_resolution(grid, on_gpu),
-            "iqa_transfer": _iqa_transfer(grid, on_gpu),
+            "pretext": _replaced(grid.pretext, steps=steps),
+            "fr_iqa": _replaced(grid.fr_iqa, iterations=steps),
+            "super_resolution": _super_resolution(grid, steps, on_gpu),
+            "iqa_transfer": _iqa_transfer(grid, steps, on_gpu),
             "judges": _judges(grid, judges),
             "runtime": runtime,
         }
     )
 
 
-def side(grid: Grid, on_gpu: bool) -> int:
-    """Side of the stand-in images, pixels: what the largest crop needs."""
+def side(grid: Grid, judges: set[str], on_gpu: bool) -> int:
+    """Side of the stand-in images, pixels: what the largest crop and the `judges` that can be had need."""
+    needed = max(spec.SMALLEST_IMAGE.get(judge, 0) for judge in judges) if judges else 0
     if not on_gpu:
-        return SIDE
+        return max(SIDE, needed)
     section = grid.super_resolution
     warmup = section.warmup.patch if isinstance(section.warmup, Warmup) else 0
     crops = [grid.iqa_sets.of(task) for task in grid.iqa_sets.tasks()]
-    return max(section.scale * max(warmup, section.training.patch), *(one.crop for one in crops)) + 32
+    return max(needed, section.scale * max(warmup, section.training.patch), *(one.crop for one in crops)) + 32
 
 
 def _replaced(spec: Any, **changes: Any) -> Any:
@@ -100,10 +103,10 @@ def _iqa_sets(grid: Grid, on_gpu: bool) -> Any:
     return grid.iqa_sets.model_copy(update=changed)
 
 
-def _super_resolution(grid: Grid, on_gpu: bool) -> Any:
+def _super_resolution(grid: Grid, steps: int, on_gpu: bool) -> Any:
     section = grid.super_resolution
     small = {} if on_gpu else {"batch": 1, "patch": min(section.training.patch, PATCH)}
-    short = {"steps": STEPS, **small}
+    short = {"steps": steps, **small}
     warmup = section.warmup
     return section.model_copy(
         update={
@@ -119,14 +122,14 @@ def _super_resolution(grid: Grid, on_gpu: bool) -> Any:
     )
 
 
-def _iqa_transfer(grid: Grid, on_gpu: bool) -> Any:
+def _iqa_transfer(grid: Grid, steps: int, on_gpu: bool) -> Any:
     if grid.iqa_transfer is None:
         return None
     changed = {}
     for task in ("fr", "nr"):
         if (section := getattr(grid.iqa_transfer, task)) is not None:
             small = {} if on_gpu else {"batch": 2}
-            changed[task] = section.model_copy(update={"steps": STEPS, "evaluate_every": STEPS, **small})
+            changed[task] = section.model_copy(update={"steps": steps, "evaluate_every": steps, **small})
     return grid.iqa_transfer.model_copy(update=changed)
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -24,7 +25,7 @@ from orchestrator.manifests import Manifests, requests
 from orchestrator.matrix import FACTORS
 from orchestrator.ready import ReadyQueue
 from orchestrator.sections import Grid
-from orchestrator.spec import TRAINING_KINDS
+from orchestrator.spec import KINDS, TRAINING_KINDS
 from orchestrator.store import Store, write_atomic
 from orchestrator.work import Work
 
@@ -79,7 +80,9 @@ class Sweep:
     def basis(self) -> str:
         """What the plan's seconds are of."""
         rehearsed = self.costs.rehearsed
-        if not rehearsed.rates or self.costs.measured:
+        if self.costs.measured:
+            return "one trial at a time, at the speed of those that are finished"
+        if not rehearsed.rates or not any(map(self.grid.runtime.gpus_of, KINDS)):
             return "one core"
         return "one GPU" if rehearsed.gpu_bytes else "one GPU, the middle of a wide range"
 
@@ -137,6 +140,10 @@ def looked_over(file: Path, out: Console, offline: bool = True) -> Sweep:
     faults = [*findings.faults, *(memory_faults(told, sweep.grid.runtime) if told else ())]
     if faults:
         raise GridError("\n".join(f"{file}: {fault}" for fault in faults))
+    free = shutil.disk_usage(sweep.store.root).free
+    if told and told.disk_bytes > free:
+        need = f"about {told.disk_bytes / 1e9:,.0f} GB, {sweep.store.root} has {free / 1e9:,.0f} GB free"
+        out.print(f"[yellow]little room[/]: the sweep will write {need}; finished trials survive a full disk")
     return Sweep(file) if findings.looked_at else sweep
 
 

@@ -46,6 +46,17 @@ class Work:
         self.pixels = {found["content"]: found["pixels"] for found in manifests if found.get("pixels")}
 
     def of(self, spec: Trial) -> float:
+        """Pixels of the steps of a training and of its validations, else of the data set."""
+        return self.of_steps(spec) + self.of_validations(spec)
+
+    def of_validations(self, spec: Trial) -> float:
+        """What the validations of an IQA model cost in pixels of training: forward is a third of a step."""
+        if not isinstance(spec, IqaTransfer):
+            return 0.0
+        times = 1 + -(-spec.training.steps // spec.training.evaluate_every)
+        return times * self.of_data(spec.validation) / 3
+
+    def of_steps(self, spec: Trial) -> float:
         """For trainings steps x images x pixels of a crop, else the pixels of the data set."""
         match spec:
             case Pretext():

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from orchestrator.spec import unknown
+from orchestrator.spec import SMALLEST_IMAGE, unknown
 from workers import offline
 
 # Metrics that take one image at a time, by the beginning of their name. A-FINE's forward assumes a batch of one; MANIQA
@@ -25,12 +25,6 @@ ONE_AT_A_TIME = ("afine", "maniqa", "liqe")
 
 # Others score together what fits in this many pixels: 16 images of 512 x 512, one photograph of DIV2K.
 PIXELS_AT_ONCE = 2**22
-
-# Smallest height and width that a metric takes, pixels: LIQE cuts crops of 224, MS-SSIM halves four times under SSIM's
-# window of 11, VIF reflects at a pyramid's fourth level, LPIPS pools AlexNet's maps until none is left. Measured with
-# pyiqa 0.1.16, whose own errors say nothing of the size.
-MINIMUM_SIZE = {"liqe": 224, "liqe_mix": 224, "ms_ssim": 161, "vif": 33, "lpips": 31, "ssim": 11, "ssimc": 11}
-MINIMUM_SIZE |= {"piqe": 8, "gmsd": 4, "fsim": 2}
 
 # A-FINE's ViT-B/32 has patches of 32 pixels and takes nothing else than multiples of it.
 MULTIPLE = {"afine": 32}
@@ -61,7 +55,7 @@ class Judge:
     def __init__(self, name: str, metric: Any, batch: int, variant: str = "") -> None:
         self.name, self.variant, self._metric = name, variant, metric
         self._batch = 1 if name.startswith(ONE_AT_A_TIME) else batch
-        self._minimum = MINIMUM_SIZE.get(name, 1)
+        self._minimum = SMALLEST_IMAGE.get(name, 1)
         self._multiple = next((n for start, n in MULTIPLE.items() if name.startswith(start)), 1)
         self.lower_better = bool(metric.lower_better)
         self.full_reference = metric.metric_mode == "FR"

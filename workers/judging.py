@@ -10,11 +10,10 @@ import numpy as np
 from PIL import Image
 
 from orchestrator.spec import Judging
-from workers import judges
+from workers import judges, training
 from workers.context import Context, Result
 from workers.data.photographs import to_tensor
 from workers.data.sr_pairs import Pair, evaluation_pairs
-from workers.training import write_scores
 
 MOST_PIXELS = 2**20
 """Of the images that are scored at once."""
@@ -25,6 +24,8 @@ def run(spec: Judging, context: Context) -> Result:
     installed = f"pyiqa {judges.version()}"
     if spec.judge.version != installed:
         raise ValueError(f"judge {spec.judge.metric}: the spec wants {spec.judge.version}, installed is {installed}")
+    context.sources.check_judge(spec.judge.metric, spec.judge.weights)
+    training.full_precision()
     judge = judges.judge(spec.judge.metric, context.device)
     pairs = evaluation_pairs(spec.test, context.sources, spec.scale)
     folder = context.parent("restoration") / "images"
@@ -34,7 +35,7 @@ def run(spec: Judging, context: Context) -> Result:
         reference = np.stack([pair.high for pair in group])
         scores += judge.scores(to_tensor(restored).to(context.device), to_tensor(reference).to(context.device))
         context.report(len(scores), len(pairs), {})
-    write_scores(
+    training.write_scores(
         context,
         kind=spec.KIND,
         measure=spec.judge.metric,

@@ -4,6 +4,8 @@ Specs hold digests, never paths. Preflight writes `sources.json` beside the stor
 it, and a trial finds its files in it.
 """
 
+import functools
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,6 +15,23 @@ from typing import Any
 
 class MissingSource(FileNotFoundError):
     """A content that no file of this machine is known to have."""
+
+
+PREFETCH = "run: python -m orchestrator prefetch GRID"
+
+
+@functools.cache
+def check(file: Path, sha256: str) -> None:
+    """Reads a file once a process. Raises MissingSource unless it is there with that content."""
+    try:
+        with open(file, "rb") as opened:
+            found = hashlib.file_digest(opened, "sha256").hexdigest()
+    except OSError as error:
+        raise MissingSource(
+            f"{file}: {error.strerror}; on every node it must be what preflight saw; {PREFETCH}"
+        ) from None
+    if found != sha256:
+        raise MissingSource(f"{file}: found SHA-256 {found}; the spec means {sha256}; {PREFETCH}")
 
 
 @dataclass(frozen=True)
@@ -33,16 +52,24 @@ class Sources:
 
     weights: Mapping[str, Path] = field(default_factory=dict)
     data: Mapping[str, DataFolders] = field(default_factory=dict)
+    judges: Mapping[str, tuple[tuple[Path, str], ...]] = field(default_factory=dict)
+    """(file, SHA-256) of what a judge loads, by the content of all."""
     cache: Path = Path("results/cache")
     """Node-local folder for decoded pixels and tables that can be computed again."""
 
     def weights_file(self, content: str) -> Path:
-        """The weights file with that content. Raises MissingSource."""
+        """The weights file with that content. Raises MissingSource for one that is not known, not there or changed."""
         if content not in self.weights:
-            raise MissingSource(
-                f"weights {content}: no file with that content is known; run: python -m orchestrator prefetch GRID"
-            )
+            raise MissingSource(f"weights {content}: no file with that content is known; {PREFETCH}")
+        check(self.weights[content], content)
         return self.weights[content]
+
+    def check_judge(self, judge: str, content: str) -> None:
+        """Whether this node has the very files of a judge that the spec means. Raises MissingSource."""
+        if content and content not in self.judges:
+            raise MissingSource(f"judge {judge} ({content}): no files with that content are known; {PREFETCH}")
+        for file, sha256 in self.judges.get(content, ()):
+            check(file, sha256)
 
     def data_set(self, name: str, content: str) -> DataFolders:
         """The folders of the data set with that content. Raises MissingSource."""
@@ -67,5 +94,9 @@ def read(file: Path, cache: Path | None = None) -> Sources:
             )
             for content, entry in found.get("data", {}).items()
         },
-        cache=cache or Path(found.get("cache", Sources.cache)),
+        judges={
+            content: tuple((Path(path), sha256) for path, sha256 in files)
+            for content, files in found.get("judges", {}).items()
+        },
+        cache=cache or Sources.cache,
     )

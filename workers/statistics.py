@@ -6,6 +6,7 @@ for each (backbone, weights, data set), in the node's cache: another fit, or a s
 
 import hashlib
 import os
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,7 +77,9 @@ def _address(spec: FrIqa, data: IqaData) -> str:
 
 def _write(file: Path, values: np.ndarray) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
-    temporary = file.with_suffix(f".{os.getpid()}.writing")
+    temporary = file.with_suffix(f".{uuid.uuid4().hex}.writing")  # nodes may share the folder, and numbers of processes
     with open(temporary, "wb") as opened:
         np.save(opened, values)
+        opened.flush()
+        os.fsync(opened.fileno())
     os.replace(temporary, file)  # two trials that compute the same table write the same bytes

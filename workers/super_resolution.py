@@ -141,12 +141,22 @@ def _measure(
     wanted = {name: weight for name, weight in wanted.items() if name in terms.names()}
     if not any(isinstance(weight, Calibrated) for weight in wanted.values()):
         return wanted, {}
+    crops = [_central(pair, spec.training.patch, spec.scale) for pair in pairs]
     with torch.no_grad():
-        outputs = [(generator(_batch(pair.low, context)), _batch(pair.high, context)) for pair in pairs]
+        outputs = [(generator(_batch(low, context)), _batch(high, context)) for low, high in crops]
     reference = load_metric(context.parent("reference_loss")).to(context.device)
     norms = {name: gradient_norm(terms.function(name), outputs) for name in wanted}
     norms["reference"] = gradient_norm(lambda fake, real: reference(fake, real).mean(), outputs)
     return wanted, norms
+
+
+def _central(pair: Pair, patch: int, scale: int) -> tuple[np.ndarray, np.ndarray]:
+    """The middle of a pair, of the size that training sees (or all of it): Transformers' features depend on it."""
+    height, width = (min(patch, side) for side in pair.low.shape[:2])
+    top, left = (pair.low.shape[0] - height) // 2, (pair.low.shape[1] - width) // 2
+    low = pair.low[top : top + height, left : left + width]
+    high = pair.high[top * scale : (top + height) * scale, left * scale : (left + width) * scale]
+    return low, high
 
 
 def _finite(values: Mapping[str, float]) -> bool:

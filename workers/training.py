@@ -32,6 +32,11 @@ def settle(numerics: Numerics) -> None:
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = not reference
 
 
+def full_precision() -> None:
+    """No TF32 from here on: published scores of a judge are fp32, and a judge costs little."""
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+
+
 def autocast(numerics: Numerics, device: str) -> torch.autocast:
     """bf16 for a generator's matrix products under `fast` on a GPU, else nothing. Not fp16: the classical SwinIR
     overflows in it. Losses stay outside: variances of features need more than bf16's 8 bits."""
@@ -119,11 +124,12 @@ class Loop:
                 saved = now
 
     def _note_seconds(self, started: float) -> None:
-        """The median of the last steps: the first ones pay for what is built lazily."""
+        """The median of the later half of the steps: the first ones calibrate, and pay for what is built lazily."""
         if self.context.count_flops and self.context.device.startswith("cuda"):
             torch.cuda.synchronize()
         self.durations.append(time.perf_counter() - started)
-        self.context.measured["seconds_per_step"] = statistics.median(self.durations)
+        later = list(self.durations)[len(self.durations) // 2 :]
+        self.context.measured["seconds_per_step"] = statistics.median(later)
 
     def log(self, step: int, **values: float | torch.Tensor) -> None:
         """Records `values` every `log_every` steps and at the last one."""
@@ -138,7 +144,7 @@ class Loop:
     def _resume(self) -> int:
         if not self.path.exists():
             return 0
-        state = torch.load(self.path, weights_only=True, map_location=self.context.device)
+        state = torch.load(self.path, weights_only=True, map_location="cpu")  # each part moves its own
         for name, part in self.parts.items():
             part.load_state_dict(state[name])
         return int(state["step"])

@@ -73,7 +73,7 @@ def peak_bytes(device: str) -> dict[str, int]:
     with contextlib.suppress(OSError, StopIteration), open("/proc/self/status") as status:
         found["host"] = next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM:"))
     if device.startswith("cuda"):
-        found["device"] = torch.cuda.max_memory_allocated()
+        found["device"] = torch.cuda.max_memory_reserved()  # what other trials on the GPU cannot have
     return found
 
 
@@ -82,6 +82,7 @@ def _reset_peak(device: str) -> None:
     with contextlib.suppress(OSError), open("/proc/self/clear_refs", "w") as marks:
         marks.write("5")
     if device.startswith("cuda"):
+        torch.cuda.empty_cache()  # of the trial before, in this process
         torch.cuda.reset_peak_memory_stats()
 
 

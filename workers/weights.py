@@ -77,7 +77,8 @@ def load_backbone(folder: Path) -> backbones.Backbone:
 def initial_backbone(spec: Any, context: Context, role: str) -> backbones.Backbone:
     """The backbone that a spec's `weights` start: drawn, of a released file, or of the parent in `role`."""
     if isinstance(spec.weights, RandomWeights):
-        return backbones.build(spec.backbone.model, derive_seed(spec.weights.purpose, spec.weights.seed))
+        drawn = backbones.build(spec.backbone.model, derive_seed(spec.weights.purpose, spec.weights.seed))
+        return backbones.awaken(drawn) if spec.weights.purpose == "loss" else drawn
     if isinstance(spec.weights, ReleasedWeights):
         return backbones.load_released(spec.backbone.model, context.sources.weights_file(spec.weights.content))
     return load_backbone(context.parent(role))

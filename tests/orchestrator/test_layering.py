@@ -50,7 +50,7 @@ ORCHESTRATOR = {
     "sweep": "aggregate checks cost forecast grid identity manifests matrix naming plan preflight ready schedule "
     "sections show spec store tracking work",
     "prefetch": "fetching grid manifests store sweep",
-    "shrink": "sections",
+    "shrink": "sections spec",
     "rehearse": "aggregate cost cost_table fetching grid identity manifests matrix naming plan preflight ready "
     "schedule sections show shrink spec store sweep work",
     "__main__": "grid plan prefetch rehearse show sweep",

@@ -121,14 +121,27 @@ def test_another_version_of_pyiqa_asks_for_judges_again(monkeypatch: pytest.Monk
 def test_manifests_survive_their_file_and_name_the_sources(official: dict[str, Request], tmp_path: Path) -> None:
     div2k = official["div2k"]
     resnet, psnr = official["test_resnet"], official["psnr"]
-    found = Manifests(dict([data(div2k, DATA), file(resnet, WEIGHTS, "/w"), data(psnr, "")]))
-    found.write(tmp_path / "store", Path("cache"))
+    found = Manifests(dict([data(div2k, DATA), file(resnet, WEIGHTS, "/w"), (psnr.key, {"content": "", "files": []})]))
+    found.write(tmp_path / "store")
     assert Manifests.read(tmp_path / "store") == found
     assert json.loads((tmp_path / "store/sources.json").read_text()) == {
         "weights": {WEIGHTS: "/w"},
         "data": {DATA: {"layout": "images", "folders": list(div2k.folders), "low": list(div2k.low)}},
-        "cache": str(tmp_path / "cache"),
+        "judges": {"": []},
     }
+
+
+def test_two_preflights_of_one_store_keep_each_others_manifests(tmp_path: Path) -> None:
+    here, there, gone = (Request("data", "x", layout="images", folders=(where,)) for where in ("/a", "/b", "/c"))
+    Manifests(dict([data(gone, "old")])).write(tmp_path)
+    first, second = Manifests.read(tmp_path), Manifests.read(tmp_path)
+    first.found |= dict([data(here, DATA)])
+    first.drop(gone)
+    first.write(tmp_path)
+    second.found |= dict([data(there, WEIGHTS)])
+    second.drop(gone)
+    second.write(tmp_path)
+    assert set(Manifests.read(tmp_path).found) == {here.key, there.key}
 
 
 def test_a_store_without_manifests_knows_nothing(tmp_path: Path) -> None:
@@ -140,7 +153,7 @@ def test_of_two_places_with_one_content_the_one_that_is_wanted_now_is_named(tmp_
     found = Manifests(dict([data(here, DATA), data(there, DATA)]))
     for wanted in (here, there):
         found.last([wanted])
-        found.write(tmp_path, Path("cache"))
+        found.write(tmp_path)
         assert json.loads((tmp_path / "sources.json").read_text())["data"][DATA]["folders"] == list(wanted.folders)
 
 

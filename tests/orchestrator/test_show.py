@@ -98,7 +98,7 @@ def test_forecast_spells_hours_and_ranges(hours: tuple[float, float], words: str
         f"  GPU-hours: {words} (judging {words})",
         "  longest path 1 h 00 min to 2 h 00 min; makespan on 8 GPUs 1 h 00 min to 2 h 00 min, 64 GPUs 1 h 00 min",
         "  disk about 12 GB in the store",
-        "  judging: needs 0.25 of a GPU's memory",
+        "  judging: needs 0.25 of a GPU's memory at the rehearsal's image sizes",
         "  not counted, because their shapes could not be rehearsed: 3 judging",
     ]
 

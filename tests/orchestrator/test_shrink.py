@@ -70,8 +70,9 @@ def test_sizes_that_cost_stay_on_a_gpu() -> None:
     assert small.iqa_sets.fr.crop == 224
     assert small.iqa_transfer
     assert small.iqa_transfer.of("nr").batch == 32
-    assert side(whole, on_gpu=True) >= 4 * 64  # high-resolution pixels of a patch
-    assert side(whole, on_gpu=False) >= 4 * PATCH
+    assert side(whole, set(), on_gpu=True) >= 4 * 64  # high-resolution pixels of a patch
+    assert side(whole, set(), on_gpu=False) >= 4 * PATCH
+    assert side(whole, {"psnr", "liqe"}, on_gpu=False) == 224, "a judge that can be had takes no smaller image"
 
 
 def test_everything_lies_in_the_rehearsals_own_folder() -> None:

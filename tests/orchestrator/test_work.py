@@ -32,11 +32,13 @@ def images(name: str, content: str = "unresolved") -> spec.SrImages:
     return spec.SrImages(name=name, content=content, part="all", hold_out=0, crop=0)
 
 
-def test_trainings_of_the_demo_are_steps_times_pixels_of_a_batch(demo: Study) -> None:
+def test_trainings_of_the_demo_are_steps_times_pixels_of_a_batch_and_validations(demo: Study) -> None:
     assert amounts(demo, "pretext") == {120 * 16 * 64**2}
     patch = (16 * 4) ** 2  # high-resolution pixels
     assert amounts(demo, "super_resolution") == {900 * 8 * patch, 30 * 4 * patch, (30 + 8) * 4 * patch}
-    assert amounts(demo, "iqa_transfer") == {40 * 8 * 48**2, 80 * 16 * 32**2}
+    # Before the first step and after each 20th, all of the validation set, at a third of the cost of training on it.
+    fr, nr = 3 * 12 * 5 * 48**2, 3 * 2 * 10 * 5 * 32**2
+    assert amounts(demo, "iqa_transfer") == {40 * 8 * 48**2 + 3 * fr / 3, 80 * 16 * 32**2 + 5 * nr / 3}
 
 
 def test_evaluations_of_the_demo_are_pixels_of_their_images(demo: Study) -> None:

@@ -13,7 +13,7 @@ import torch
 
 from orchestrator import grid, matrix, plan, spec
 from orchestrator.identity import key, spec_json
-from orchestrator.manifests import Manifests
+from orchestrator.manifests import Manifests, judge_request
 from orchestrator.store import Store, data_files, identity_record
 from workers import trial
 from workers.context import Context
@@ -115,7 +115,9 @@ def numerics() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def micro(tmp_path_factory: pytest.TempPathFactory) -> Graph:
-    labels = matrix.expand(grid.load(MICRO), Manifests()).labels
+    loaded = grid.load(MICRO)
+    judges = {judge_request(judge).key: {"content": ""} for judge in loaded.judges.families()}  # they need no file
+    labels = matrix.expand(loaded, Manifests(judges)).labels
     nodes = plan.build([label.spec for label in labels], {}, lambda _: 1.0).nodes.values()
     graph = Graph(Store(tmp_path_factory.mktemp("micro") / "store"), tuple(node.spec for node in nodes))
     with numerics_put_back():

@@ -107,12 +107,15 @@ def _iqa_set(layout: str, folder: Path, faults: Faults) -> _Findings:
         references=len(references),
         labels=tuple(row.label for row in rows if math.isfinite(row.label)),
         bytes=sum(seen.bytes for seen in looks.values()),
-        pixels=_pixels(looks[row.image] for row in rows if row.image in looks),
+        pixels=_pixels((looks[row.image] for row in rows if row.image in looks), layouts.LAYOUTS[layout].short_side),
     )
 
 
-def _pixels(looks: Iterable[Look]) -> int:
-    return sum(math.prod(seen.size) for seen in looks if seen.size)
+def _pixels(looks: Iterable[Look], short_side: int | None = None) -> int:
+    """Of all images together, as trials see them: reduced to `short_side` where the layout says so."""
+    sizes = [seen.size for seen in looks if seen.size]
+    factors = [min(1.0, short_side / min(size)) if short_side else 1.0 for size in sizes]
+    return sum(round(math.prod(size) * factor**2) for size, factor in zip(sizes, factors, strict=True))
 
 
 def _entry(row: Row, looks: Mapping[str, Look]) -> str:

@@ -40,6 +40,25 @@ def build(model: str, seed: int) -> Backbone:
     raise spec.unknown("model", model, [*BACKBONES, "timm/<model>.<tag>", "open_clip/<model>"])
 
 
+# A residual branch with a smaller scale than this is switched off, whatever its weights. [ours]
+SWITCHED_OFF = 1e-3
+
+
+def awaken(backbone: Backbone) -> Backbone:
+    """Sets to one every scale of a residual branch that initialization puts at or near zero (the last batch norm of a
+    ResNet's blocks, layer scale), and returns the backbone.
+
+    Such a start helps training; a random network that stays frozen, as a loss, would be its stem and shortcuts alone.
+    """
+    for name, parameter in backbone.named_parameters():
+        vector = parameter.numel() == max(parameter.shape, default=0)
+        shift = name.rpartition(".")[2] in ("bias", "beta")
+        constant = bool((parameter == parameter.flatten()[0]).all())
+        if vector and constant and not shift and parameter.detach().abs().max() <= SWITCHED_OFF:
+            torch.nn.init.ones_(parameter)
+    return backbone
+
+
 def load_released(model: str, file: Path) -> Backbone:
     """The backbone `model` with the released weights in `file` (.safetensors, .bin or .pth), read without running code
     of the file. Its state dict fits `build(model, 0)` with strict=True.

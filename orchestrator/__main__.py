@@ -42,6 +42,7 @@ def plan(
         return
     out = show.console()
     show.plan(out, sweep.grid.name, sweep.study.cells, sweep.plan, sweep.names, why=True, basis=sweep.basis())
+    show.circular(out, sweep.grid)
     if told := sweep.forecast():
         show.forecast(out, told)
     if unresolved := sweep.unresolved():

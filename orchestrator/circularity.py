@@ -1,8 +1,7 @@
 """Circularity: which judges share a network with which losses, as a declared table.
 
 A judge that looks through the very network that a loss was built on favours that loss whatever its images look like.
-Such a judge is dropped from a whole comparison, and every table exists once with and once without it (docs/study.md).
-Three degrees, the strongest first:
+`plan` names such pairs. Three degrees, the strongest first:
 
 - *weights*: the judge's frozen weights are the loss's own;
 - *pretraining*: its weights were trained, or fine-tuned from weights that were trained, on the same images with the

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from rich.console import Console
 from rich.table import Table
 
+from orchestrator import circularity
 from orchestrator.checks import Check
 from orchestrator.cost import SUSTAINED_FLOPS
 from orchestrator.forecast import Forecast
@@ -62,6 +63,22 @@ def plan(out: Console, name: str, cells: int, planned: Plan, names: dict[str, st
         work = sum(own_seconds(node, planned.nodes) for node in to_do)
         out.print(f"longest path: about {duration(path[0].remaining)} of about {duration(work)} of work ({basis})")
         out.print("  " + " -> ".join(names[node.key] for node in path), markup=False)
+
+
+def circular(out: Console, grid: Grid) -> None:
+    """Judges of the score that share a network with a loss, by degree; and judges of which nobody has declared it."""
+    found: dict[str, list[str]] = {}
+    for judge in (name for name, family in grid.judges.families().items() if family):
+        if judge not in circularity.KINSHIP:
+            out.print(f"judge {judge}: nobody has declared which networks it shares (orchestrator/circularity.py)")
+            continue
+        for loss in (*grid.matrix.loss, *grid.matrix.twins):
+            level = grid.backbones[loss]
+            tag = level.weights if isinstance(level.weights, str) else "released"
+            if why := circularity.shared(judge, level.model, tag):
+                found.setdefault(f"{judge} ({why.partition(':')[0]})", []).append(loss)
+    for judge, losses in found.items():
+        out.print(f"judge shares a network with losses: {judge} with {', '.join(losses)}", markup=False)
 
 
 def forecast(out: Console, found: Forecast) -> None:

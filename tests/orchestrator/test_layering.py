@@ -40,7 +40,7 @@ ORCHESTRATOR = {
     "cost_table": "cost plan",
     "circularity": "spec",
     "checks": "",
-    "show": "checks cost forecast manifests plan ready sections spec store",
+    "show": "checks circularity cost forecast manifests plan ready sections spec store",
     "reaper": "",
     "runner": "manifests spec store workers",
     "schedule": "plan ready reaper runner sections store",

@@ -11,6 +11,7 @@ from rich.console import Console
 from orchestrator import naming, plan, show
 from orchestrator.checks import Check
 from orchestrator.forecast import Forecast
+from orchestrator.grid import load
 from orchestrator.matrix import Study
 from orchestrator.ready import ReadyQueue
 from orchestrator.store import Store
@@ -173,3 +174,11 @@ def test_a_failure_without_a_traceback_is_told_too(micro: Study, out: Console) -
 def test_checks_say_what_holds(out: Console) -> None:
     show.checks(out, [Check("a", True, "1 against 0"), Check("b", False, "0 against 1")])
     assert text(out) == "holds: a: 1 against 0\nFAILS: b: 0 against 1\n"
+
+
+def test_judges_that_share_a_network_with_losses_are_named(capsys: pytest.CaptureFixture[str]) -> None:
+    show.circular(show.console(), load(Path(__file__).parents[2] / "grids" / "full.yaml"))
+    told = capsys.readouterr().out.splitlines()
+    assert "judge shares a network with losses: topiq_nr (architecture) with resnet50" in told
+    assert "judge shares a network with losses: clipiqa+ (pretraining) with clip-vit" in told
+    assert not any("musiq" in line for line in told)

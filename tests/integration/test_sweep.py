@@ -243,3 +243,12 @@ def test_the_record_says_where_a_result_comes_from(undisturbed: Folder) -> None:
     assert record["attempts"][-1]["outcome"] == "done"
     assert record["versions"]["pyiqa"] in trial.judge.version
     assert record["provenance"].keys() == {"git_commit", "git_dirty"}
+
+
+def test_resources_that_no_node_has_are_told_instead_of_waited_for(tmp_path: Path) -> None:
+    folder = Folder(tmp_path, GRID.read_text().replace("runtime: {", "runtime: {cpus: 4096, "))
+    code, output = folder.run()
+    assert code == 2
+    assert "runtime: a trial reserves cpus: 4096 and gpus: 0, but the nodes have" in output
+    assert "Traceback" not in output
+    assert not folder.finished()

@@ -45,6 +45,8 @@ def plan(
     show.circular(out, sweep.grid)
     if told := sweep.forecast():
         show.forecast(out, told)
+    elif sweep.plan.to_do() and sweep.reserves_gpus():
+        out.print(f"what it costs on GPUs: make rehearse GRID={grid}", markup=False)
     if unresolved := sweep.unresolved():
         words = ", ".join(f"{count} {what}" for what, count in unresolved.items())
         out.print(f"not looked at yet, so keys are not final: {words}; next: make preflight GRID={grid}", markup=False)
@@ -71,6 +73,7 @@ def preflight_(grid: GridFile) -> None:
     out = show.console()
     checked = looked_over(grid, out)
     show.manifests(out, checked.manifests, checked.grid)
+    out.print(f"all in order; next: make sweep GRID={grid}", markup=False)
 
 
 @app.command()

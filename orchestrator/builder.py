@@ -60,7 +60,7 @@ class Builder:
         weights = spec.LossWeights(pixel=1.0, fidelity=0.0, adversarial=0.0)
         alone: dict[str, Any] = {"weights": weights, "loss": None, "reference_loss": None, "discriminator": None}
         if isinstance(warmup, OfficialGenerator):
-            start = spec.ReleasedWeights(content=self.manifests.content(generator_request(warmup)))
+            start = spec.ReleasedWeights(content=self.manifests.content(generator_request(self.grid.super_resolution)))
             settings = self.grid.super_resolution.training
             return self._super_resolution(settings=settings, steps=0, start=start, seed=0, **alone)
         return self._super_resolution(settings=warmup, steps=warmup.steps, start=None, seed=warmup.seed, **alone)

@@ -18,7 +18,13 @@ def ask(wanted: Iterable[Request], offline: bool) -> list[dict[str, Any]]:
     with tempfile.TemporaryDirectory(prefix="prefetch-") as folder:
         request, answer = Path(folder, "request.json"), Path(folder, "answer.json")
         asked = [
-            {"kind": one.kind, "name": one.name, "tag": one.tag, "path": one.tag if one.kind == "file" else ""}
+            {
+                "kind": one.kind,
+                "name": one.name,
+                "tag": one.tag,
+                "path": one.tag if one.kind == "file" else "",
+                "settings": one.settings,
+            }
             for one in wanted
         ]
         request.write_text(json.dumps(asked))

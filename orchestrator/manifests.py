@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator import spec
-from orchestrator.sections import BackboneLevel, Grid, OfficialGenerator, WeightsFile
+from orchestrator.sections import BackboneLevel, Grid, OfficialGenerator, SuperResolutionSection, WeightsFile
 from orchestrator.store import write_atomic
 
 FILE = "manifests.json"
@@ -33,6 +33,8 @@ class Request:
     folders: tuple[str, ...] = ()
     low: tuple[str, ...] = ()
     scale: int = 0
+    settings: str = ""
+    """Of the file of a generator: its sizes and scale as JSON."""
 
     @property
     def key(self) -> str:
@@ -40,7 +42,7 @@ class Request:
         if self.kind == "data":
             return json.dumps(["data", self.layout, self.folders, self.low, self.scale if self.low else 0])
         if self.kind == "file":
-            return json.dumps(["file", self.tag])
+            return json.dumps(["file", self.tag, self.name, self.settings])  # a file is checked as what it is meant for
         version = importlib.metadata.version("pyiqa") if self.kind == "judge" else ""
         return json.dumps([self.kind, self.name, self.tag, version])
 
@@ -62,9 +64,12 @@ def weights_request(level: BackboneLevel) -> Request:
     return Request(library, model, level.weights)
 
 
-def generator_request(warmup: OfficialGenerator) -> Request:
+def generator_request(section: SuperResolutionSection) -> Request:
     """A released generator in the place of the warm-up."""
-    return Request("file", "generator", str(Path(warmup.file).absolute()))
+    assert isinstance(section.warmup, OfficialGenerator), "asked for only where there is one"
+    sizes = {name: getattr(section.generator, name) for name in spec.field_names(spec.SwinIR)}
+    settings = json.dumps({**sizes, "scale": section.scale}, sort_keys=True)
+    return Request("file", "generator", str(Path(section.warmup.file).absolute()), settings=settings)
 
 
 def data_request(grid: Grid, name: str) -> Request:
@@ -161,8 +166,8 @@ def _weights_requests(grid: Grid) -> Iterable[Request]:
     used = {*grid.matrix.loss, *grid.matrix.twins, grid.super_resolution.reference_loss, *grid.iqa_backbones()}
     used |= {level.backbone for level in grid.discriminators()} - {""}
     found = [weights_request(level) for name, level in grid.backbones.items() if name in used and level.has_released]
-    warmup = grid.super_resolution.warmup
-    return [*found, generator_request(warmup)] if isinstance(warmup, OfficialGenerator) else found
+    section = grid.super_resolution
+    return [*found, generator_request(section)] if isinstance(section.warmup, OfficialGenerator) else found
 
 
 def _judges(grid: Grid) -> Iterable[str]:

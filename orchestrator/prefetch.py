@@ -22,7 +22,8 @@ def run(file: Path, out: Console) -> int:
     for request, answer in zip(wanted, fetching.ask(wanted, offline=False), strict=True):
         if answer["fault"]:
             missing += 1
-            out.print(f"[red]missing[/] {request.words}: {answer['fault']}")
+            fault = answer["fault"].removeprefix(f"judge {request.name!r}: ")
+            out.print(f"[red]missing[/] {request.words}: {fault}")
             continue
         fetching.record(manifests, request, answer)
         revision = f", revision {answer['revision'][:12]}" if answer["revision"] else ""
@@ -30,5 +31,11 @@ def run(file: Path, out: Console) -> int:
         digest = f", sha256 {answer['content'][:12]}" if answer["content"] else ""
         out.print(f"[green]there[/] {request.words}: {files}{digest}{revision}")
     manifests.write(store.root)
-    out.print(f"{len(wanted) - missing} of {len(wanted)} are there" + (f"; {missing} are missing" if missing else ""))
+    lacking = f"; {missing} are missing, and could not be fetched from here" if missing else ""
+    out.print(f"{len(wanted) - missing} of {len(wanted)} are there{lacking}")
+    if missing:
+        out.print(
+            "  next: run this where there is a network and copy HF_HOME, TORCH_HOME and ~/.cache/clip, or name files"
+        )
+        out.print("  in the grid, weights: {file: PATH}")
     return EXIT_USAGE if missing else EXIT_DONE

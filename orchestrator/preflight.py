@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from orchestrator import fetching
-from orchestrator.manifests import SOURCES, Manifests, Request, requests
-from orchestrator.sections import Grid
+from orchestrator.manifests import SOURCES, Manifests, Request, data_request, requests
+from orchestrator.sections import Grid, OfficialSet, Warmup
 from orchestrator.store import Store
 
 SPARE_BYTES = 2 * 1024**3
@@ -45,6 +45,7 @@ def check(grid: Grid, store: Store, say: Say, offline: bool = True) -> Findings:
     for request in wanted:
         if request.kind == "data" and not _root_faults(grid):
             _look_at_data(request, manifests, findings, say)
+    findings.faults += _size_faults(grid, manifests)
     _look_at_files([one for one in wanted if one.kind != "data"], manifests, findings, say, offline)
     manifests.last(wanted)
     changed = findings.looked_at or list(manifests.found) != order or not (store.root / SOURCES).exists()
@@ -70,6 +71,31 @@ def _root_faults(grid: Grid) -> list[str]:
     if grid.data is None or "$" not in os.path.expandvars(grid.data.root):
         return []
     return [f"data.root: found {grid.data.root}, which is not set; allowed: a folder, or a variable that holds one"]
+
+
+def _size_faults(grid: Grid, manifests: Manifests) -> Iterator[str]:
+    """Crops that an image of a training set is too small for, and a hold-out that leaves nothing to train on."""
+    section = grid.super_resolution
+    if section.train is not None and (found := manifests.found.get(data_request(grid, section.train).key)):
+        if section.hold_out >= found["images"]:
+            most = found["images"] - 1
+            yield f"super_resolution.hold_out: found {section.hold_out}; allowed: 1 to {most}, one less than the images"
+        patches = {"training": section.training.patch}
+        if isinstance(section.warmup, Warmup):
+            patches["warmup"] = section.warmup.patch
+        most = found["shortest_side"] // section.scale
+        for name, patch in patches.items():
+            if patch > most:
+                side = f"the shortest side of its images, {found['shortest_side']}, reduced {section.scale} times"
+                yield f"super_resolution.{name}.patch: found {patch}; allowed: at most {most} ({side})"
+    for task in grid.iqa_sets.tasks():
+        iqa_set = grid.iqa_sets.of(task)
+        if not isinstance(iqa_set, OfficialSet):
+            continue
+        most = manifests.found.get(data_request(grid, iqa_set.train).key, {}).get("shortest_side", iqa_set.crop)
+        if iqa_set.crop > most:
+            allowed = f"at most {most}, the shortest side of the images of {iqa_set.train}"
+            yield f"iqa_sets.{task}.crop: found {iqa_set.crop}; allowed: {allowed}"
 
 
 def _gpu_faults(grid: Grid) -> Iterator[str]:
@@ -104,7 +130,7 @@ def _look_at_data(request: Request, manifests: Manifests, findings: Findings, sa
         before = Manifest.from_json(known) if known else None
     except ValueError:  # written by another version of this project: the set is read again
         before = None
-    if before is None:
+    if before is None and all(Path(folder).is_dir() for folder in request.folders):
         say(f"reading {request.words}")
     found = scan(
         request.layout,
@@ -131,7 +157,8 @@ def _look_at_files(wanted: list[Request], manifests: Manifests, findings: Findin
     for request, answer in zip(unknown, fetching.ask(unknown, offline), strict=True):
         findings.looked_at.append(request.words)
         if answer["fault"]:
-            findings.faults.append(f"{request.words}: {answer['fault']}")
+            fault = answer["fault"].removeprefix(f"judge {request.name!r}: ")
+            findings.faults.append(f"{request.words}: {fault}")
             manifests.drop(request)
         else:
             fetching.record(manifests, request, answer)

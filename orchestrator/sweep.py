@@ -82,9 +82,13 @@ class Sweep:
         rehearsed = self.costs.rehearsed
         if self.costs.measured:
             return "one trial at a time, at the speed of those that are finished"
-        if not rehearsed.rates or not any(map(self.grid.runtime.gpus_of, KINDS)):
+        if not rehearsed.rates or not self.reserves_gpus():
             return "one core"
         return "one GPU" if rehearsed.gpu_bytes else "one GPU, the middle of a wide range"
+
+    def reserves_gpus(self) -> bool:
+        """Whether trials of any kind do."""
+        return any(map(self.grid.runtime.gpus_of, KINDS))
 
     def unresolved(self) -> Counter[str]:
         """How many data sets, weights and judges no preflight has looked at."""
@@ -139,7 +143,10 @@ def looked_over(file: Path, out: Console, offline: bool = True) -> Sweep:
     told = sweep.forecast()
     faults = [*findings.faults, *(memory_faults(told, sweep.grid.runtime) if told else ())]
     if faults:
-        raise GridError("\n".join(f"{file}: {fault}" for fault in faults))
+        lines = [f"{file}: {fault}" for fault in faults]
+        if any("missing weights" in fault for fault in faults):
+            lines.append(f"{file}: weights that are missing: make prefetch GRID={file}, where there is a network")
+        raise GridError("\n".join(lines))
     free = shutil.disk_usage(sweep.store.root).free
     if told and told.disk_bytes > free:
         need = f"about {told.disk_bytes / 1e9:,.0f} GB, {sweep.store.root} has {free / 1e9:,.0f} GB free"

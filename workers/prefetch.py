@@ -42,6 +42,8 @@ class Wanted:
     """timm: e.g. tv_in1k; open_clip: e.g. openai."""
     path: str = ""
     """file: where it lies."""
+    settings: str = ""
+    """Of the file of a generator: its sizes and scale as JSON."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,33 @@ def _fetch(wanted: Wanted) -> Fetched:
     except (OSError, ValueError, RuntimeError) as error:  # no file, an unknown name, a wrong digest
         return Fetched(wanted, fault=" ".join(str(error).split()) or type(error).__name__)
     return Fetched(wanted, digests, content([digest for _, digest in digests]), _revision(files))
+
+
+def checked(found: Fetched) -> Fetched:
+    """Loads a weights file once, as a trial will; what is damaged or of another architecture becomes a fault. A judge
+    was built to find its files, so it has been loaded."""
+    if found.fault or found.wanted.kind == "judge":
+        return found
+    try:
+        _load(found.wanted, Path(found.files[0][0]))
+    except ValueError as error:
+        return Fetched(found.wanted, fault=" ".join(str(error).split()))
+    return found
+
+
+def _load(wanted: Wanted, file: Path) -> None:
+    from orchestrator.spec import SwinIR
+    from workers import weights
+    from workers.models import backbones
+
+    if wanted.settings:
+        asked: dict[str, Any] = json.loads(wanted.settings)
+        scale = asked.pop("scale")
+        sizes: dict[str, Any] = {name: tuple(size) if isinstance(size, list) else size for name, size in asked.items()}
+        weights.load_official(file, SwinIR(**sizes), scale)
+        return
+    models = {"timm": f"timm/{wanted.name}.{wanted.tag}", "open_clip": f"open_clip/{wanted.name}", "file": wanted.name}
+    backbones.load_released(models[wanted.kind], file)
 
 
 def content(digests: Sequence[str]) -> str:
@@ -264,7 +293,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--offline", action="store_true", help="look in the caches only")
     options = parser.parse_args(arguments)
     wanted = [Wanted(**entry) for entry in json.loads(options.request.read_text())]
-    found = [dataclasses.asdict(fetched) for fetched in fetch_all(wanted, options.offline)]
+    found = [dataclasses.asdict(checked(fetched)) for fetched in fetch_all(wanted, options.offline)]
     options.answer.write_text(json.dumps(found, indent=2) + "\n")
 
 

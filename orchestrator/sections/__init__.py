@@ -20,7 +20,7 @@ from orchestrator.sections.data import (
     SplitByReference,
 )
 from orchestrator.sections.grid import Grid
-from orchestrator.sections.training import GENERATORS, OfficialGenerator, Runtime, Warmup
+from orchestrator.sections.training import GENERATORS, OfficialGenerator, Runtime, SuperResolutionSection, Warmup
 
 __all__ = [
     "GENERATORS",
@@ -40,6 +40,7 @@ __all__ = [
     "Runtime",
     "Section",
     "SplitByReference",
+    "SuperResolutionSection",
     "Warmup",
     "WeightsFile",
     "discriminator_levels",

@@ -48,6 +48,7 @@ def test_a_rehearsal_needs_neither_data_nor_weights_and_measures_every_shape(tmp
     trained = {name: rate for name, rate in measured["rates"].items() if name.startswith(("super_res", "iqa_transfer"))}
     assert all(rate["seconds"] > 0 and rate["flops"] > 0 for rate in trained.values())
     assert not (tmp_path / "results/rehearsal/official").exists()
+    (tmp_path / "grid.yaml").write_text(OFFICIAL.read_text().replace("runtime: {", "runtime: {gpus: 1.0, "))
     code, output = orchestrate(tmp_path, "plan", "grid.yaml")
     assert code == 0, output
     assert "GPU-hours: " in output

@@ -17,6 +17,7 @@ from huggingface_hub import constants
 
 from workers import offline, prefetch
 from workers.prefetch import Wanted
+from workers.stand_ins import write_weights
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -205,10 +206,31 @@ def test_other_errors_pass_closed_doors() -> None:
         raise KeyError("other")
 
 
+SIZES = {
+    "channels": 8,
+    "depths": [1],
+    "heads": [1],
+    "window": 8,
+    "mlp_ratio": 2.0,
+    "upsampler": "pixelshuffledirect",
+    "residual": "1conv",
+    "scale": 2,
+}
+
+
 def test_the_command_line_as_a_child(hub_file: Callable[..., Path], home: Path, tmp_path: Path) -> None:
-    path = hub_file("timm/vgg16.tv_in1k", "model.safetensors")
+    path = hub_file("timm/test_resnet.r160_in1k", "model.safetensors")
+    write_weights("timm/test_resnet.r160_in1k", path)
+    digest = sha256(path.read_bytes())
+    hub_file("timm/vgg16.tv_in1k", "model.safetensors")
     request, answer = tmp_path / "request.json", tmp_path / "answer.json"
-    wanted = [{"kind": "timm", "name": "vgg16", "tag": "tv_in1k"}, {"kind": "file", "path": "no/such"}]
+    wanted = [
+        {"kind": "timm", "name": "test_resnet", "tag": "r160_in1k"},
+        {"kind": "file", "path": "no/such"},
+        {"kind": "timm", "name": "vgg16", "tag": "tv_in1k"},
+        {"kind": "file", "name": "timm/vgg16.tv_in1k", "path": str(path)},
+        {"kind": "file", "name": "generator", "path": str(path), "settings": json.dumps(SIZES)},
+    ]
     request.write_text(json.dumps(wanted))
     surroundings = {**os.environ, "HF_HUB_CACHE": constants.HF_HUB_CACHE, "HF_HUB_OFFLINE": "1"}
     command = [sys.executable, "-m", "workers.prefetch", "--offline", str(request), str(answer)]
@@ -216,10 +238,14 @@ def test_the_command_line_as_a_child(hub_file: Callable[..., Path], home: Path, 
     subprocess.run(command, cwd=root, env=surroundings, check=True, capture_output=True)
     found = json.loads(answer.read_text())
     assert found[0] == {
-        "wanted": {"kind": "timm", "name": "vgg16", "tag": "tv_in1k", "path": ""},
-        "files": [[str(path), sha256(b"weights")]],
-        "content": sha256(b"weights"),
+        "wanted": {"kind": "timm", "name": "test_resnet", "tag": "r160_in1k", "path": "", "settings": ""},
+        "files": [[str(path), digest]],
+        "content": digest,
         "revision": COMMIT,
         "fault": "",
     }
     assert found[1]["fault"].startswith("missing file: no/such")
+    # Not hours later, in a trial: a damaged file, one of another network, one that is no generator at all.
+    assert "not the released weights of timm/vgg16.tv_in1k" in found[2]["fault"]
+    assert f"{path}: not the released weights of timm/vgg16.tv_in1k" in found[3]["fault"]
+    assert f"{path}: not the released weights of" in found[4]["fault"]

@@ -201,7 +201,7 @@ def test_parts_by_the_digest_of_the_name(folders: DataFolders, tmp_path: Path) -
 
 @pytest.mark.parametrize(("part", "hold_out"), [("validation", 0), ("train", 5), ("test", 2)])
 def test_a_part_without_images(part: str, hold_out: int, folders: DataFolders, tmp_path: Path) -> None:
-    message = rf"df2k: found no image in part '{part}'; allowed: all, .* its 5 images \(found hold_out {hold_out}\)"
+    message = rf"df2k: found no image in part '{part}' \(hold_out {hold_out}\); allowed: .* 1 to 4, of its 5 images"
     with pytest.raises(ValueError, match=message):
         pairs_of(folders, tmp_path, part=part, hold_out=hold_out)
 

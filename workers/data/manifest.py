@@ -28,6 +28,8 @@ class Manifest:
     """Size of the images that belong to the set."""
     pixels: int
     """Of the distorted images of an IQA set, or of the high-resolution images: the work of a trial on the whole set."""
+    shortest_side: int
+    """Of all of those images, pixels: no crop can be larger. 0 without any."""
     fingerprint: str
     """SHA-256 over what was asked for, and over names, sizes and modification times of all files in the folders."""
     stand_in: bool

@@ -35,6 +35,7 @@ class _Findings:
     labels: tuple[float, ...] = ()
     bytes: int = 0
     pixels: int = 0
+    shortest_side: int = 0
 
 
 def scan(
@@ -77,6 +78,7 @@ def scan(
         label_high=max(found.labels, default=None),
         bytes=found.bytes,
         pixels=found.pixels,
+        shortest_side=found.shortest_side,
         fingerprint=fingerprint,
         stand_in=any((folder / layouts.STAND_IN).exists() for folder in folders),
         faults=sentences,
@@ -108,6 +110,7 @@ def _iqa_set(layout: str, folder: Path, faults: Faults) -> _Findings:
         labels=tuple(row.label for row in rows if math.isfinite(row.label)),
         bytes=sum(seen.bytes for seen in looks.values()),
         pixels=_pixels((looks[row.image] for row in rows if row.image in looks), layouts.LAYOUTS[layout].short_side),
+        shortest_side=_shortest(looks[row.image] for row in rows if row.image in looks),
     )
 
 
@@ -116,6 +119,10 @@ def _pixels(looks: Iterable[Look], short_side: int | None = None) -> int:
     sizes = [seen.size for seen in looks if seen.size]
     factors = [min(1.0, short_side / min(size)) if short_side else 1.0 for size in sizes]
     return sum(round(math.prod(size) * factor**2) for size, factor in zip(sizes, factors, strict=True))
+
+
+def _shortest(looks: Iterable[Look]) -> int:
+    return min((min(seen.size) for seen in looks if seen.size), default=0)
 
 
 def _entry(row: Row, looks: Mapping[str, Look]) -> str:
@@ -148,7 +155,7 @@ def _check_labels(layout: str, folder: Path, rows: Sequence[Row], faults: Faults
 
 def _images(folders: Sequence[Path], low: Sequence[Path], scale: int | None, faults: Faults) -> _Findings:
     parts = []
-    pixels = 0
+    pixels, shortest = 0, []
     stems: dict[str, Path] = {}
     for index, folder in enumerate(folders):
         if folder.is_dir():
@@ -156,11 +163,12 @@ def _images(folders: Sequence[Path], low: Sequence[Path], scale: int | None, fau
             _check_names(folder, names, stems, faults)
             looks = _look_at(folder, names, faults)
             pixels += _pixels(looks.values())
+            shortest.append(_shortest(looks.values()))
             lows = low[index] if low and low[index].is_dir() else None
             parts.append(_paired(folder, looks, lows, scale or 1, faults))
     entries, sizes = zip(*parts, strict=True) if parts else ((), ())
     lines = tuple(line for lines in entries for line in lines)
-    return _Findings(lines, images=len(stems), bytes=sum(sizes), pixels=pixels)
+    return _Findings(lines, images=len(stems), bytes=sum(sizes), pixels=pixels, shortest_side=min(shortest, default=0))
 
 
 def _paired(

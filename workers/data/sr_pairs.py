@@ -191,8 +191,8 @@ def _part(data: spec.SrImages, names: Iterable[str]) -> list[str]:
     }
     if not parts.get(data.part):
         raise ValueError(
-            f"{data.name}: found no image in part {data.part!r}; allowed: all, or train and validation with a hold_out "
-            f"between 0 and its {len(everything)} images (found hold_out {data.hold_out})"
+            f"{data.name}: found no image in part {data.part!r} (hold_out {data.hold_out}); allowed: a hold_out of 1 "
+            f"to {len(everything) - 1}, of its {len(everything)} images"
         )
     return parts[data.part]
 

@@ -221,6 +221,23 @@ def test_a_root_that_is_not_set_is_one_fault(study: Path, monkeypatch: pytest.Mo
     assert again().faults == []
 
 
+@pytest.mark.usefixtures("_no_child")
+def test_sizes_that_the_images_do_not_allow(study: Path) -> None:
+    """Three images of 64 x 64, at scale 2: found before any trial, not by the first one."""
+    text = Path("grid.yaml").read_text()
+    for old, new in (("hold_out: 1", "hold_out: 3"), ("patch: 16", "patch: 48"), ("    crop: 64", "    crop: 96")):
+        assert old in text
+        text = text.replace(old, new)
+    Path("grid.yaml").write_text(text)
+    side = "the shortest side of its images, 64, reduced 2 times"
+    assert [fault for fault in again().faults if "allowed" in fault] == [
+        "super_resolution.hold_out: found 3; allowed: 1 to 2, one less than the images",
+        f"super_resolution.training.patch: found 48; allowed: at most 32 ({side})",
+        "iqa_sets.fr.crop: found 96; allowed: at most 64, the shortest side of the images of kadid10k",
+        "iqa_sets.nr.crop: found 96; allowed: at most 64, the shortest side of the images of koniq10k",
+    ]
+
+
 def test_a_child_that_ends_badly_is_an_error_with_its_words(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", shutil.which("false"))
     with pytest.raises(RuntimeError, match=r"workers\.prefetch ended with 1"):

@@ -68,6 +68,8 @@ def _super_resolution_shape(spec: SuperResolution) -> str:
         loss = f"{spec.loss.backbone.model} from {_source(spec.loss.weights)}"
     if spec.loss is None and spec.start is None:
         loss = "warm-up"
+    elif isinstance(spec.start, ReleasedWeights):
+        loss = "official checkpoint"
     against = "none"
     if (own := spec.discriminator) is not None:
         how = f"{own.loss}, r1 {own.r1:g}, augment {'+'.join(own.augment) or 'none'}"

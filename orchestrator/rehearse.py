@@ -110,12 +110,13 @@ def _write_stand_ins(grid: Grid, small: Grid, found: Found, store: Store, on_gpu
     """Writes data and weights, and the manifests of the weights: those of the data come from a preflight."""
     root = store.root.parent
     manifests = Manifests()
-    files = {one: root / "weights" / f"{i}.safetensors" for i, one in enumerate(found.missing())}
+    suffixes = {one: ".pth" if one.settings else ".safetensors" for one in found.missing()}  # as they are released
+    files = {one: root / "weights" / f"{i}{suffix}" for i, (one, suffix) in enumerate(suffixes.items())}
     data = [one for one in requests(small) if one.kind == "data"]
     asked = {
         "side": side(grid, found.judges(), on_gpu),
         "data": [{"layout": one.layout, "folders": one.folders, "scale": one.scale if one.low else 0} for one in data],
-        "weights": [{"model": _model(one), "file": str(file)} for one, file in files.items()],
+        "weights": [{"model": _model(one), "file": str(file), "settings": one.settings} for one, file in files.items()],
     }
     out.print(f"writing stand-ins of {len(data)} data sets and {len(files)} weights files")
     with tempfile.TemporaryDirectory(prefix="stand-ins-") as scratch:
@@ -126,7 +127,7 @@ def _write_stand_ins(grid: Grid, small: Grid, found: Found, store: Store, on_gpu
         )
         if ended.returncode:
             raise RuntimeError(f"workers.stand_ins ended with {ended.returncode}:\n{ended.stderr[-4000:]}")
-    stand_ins = [Request("file", one.name, str(file)) for one, file in files.items()]
+    stand_ins = [Request("file", _model(one), str(file), settings=one.settings) for one, file in files.items()]
     answers = dict(zip(files, fetching.ask(stand_ins, offline=True), strict=True)) if files else {}
     for one, answer in {**found.answers, **answers}.items():
         if not answer["fault"]:

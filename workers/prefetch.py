@@ -94,15 +94,11 @@ def checked(found: Fetched) -> Fetched:
 
 
 def _load(wanted: Wanted, file: Path) -> None:
-    from orchestrator.spec import SwinIR
     from workers import weights
     from workers.models import backbones
 
     if wanted.settings:
-        asked: dict[str, Any] = json.loads(wanted.settings)
-        scale = asked.pop("scale")
-        sizes: dict[str, Any] = {name: tuple(size) if isinstance(size, list) else size for name, size in asked.items()}
-        weights.load_official(file, SwinIR(**sizes), scale)
+        weights.load_official(file, *weights.generator_sizes(wanted.settings))
         return
     models = {"timm": f"timm/{wanted.name}.{wanted.tag}", "open_clip": f"open_clip/{wanted.name}", "file": wanted.name}
     backbones.load_released(models[wanted.kind], file)

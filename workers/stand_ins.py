@@ -3,7 +3,8 @@
     python -m workers.stand_ins REQUEST.json
 
 REQUEST.json: {"side": pixels, "data": [{"layout", "folders", "scale" (0: no low-resolution side)}],
-"weights": [{"model", "file"}]}. A child process of the rehearsal, which must not import torch.
+"weights": [{"model", "file", "settings" (of a generator, else empty)}]}. A child process of the rehearsal, which must
+not import torch.
 """
 
 import argparse
@@ -15,6 +16,8 @@ import torch
 from safetensors.torch import save_file
 
 from workers.data import stand_ins
+from workers.models.swinir import SwinIR
+from workers.weights import generator_sizes
 
 CONTENTS, PER_CONTENT = 5, 4
 IMAGES = 3
@@ -45,6 +48,16 @@ def write_weights(model: str, file: Path) -> None:
     save_file({key: value.contiguous().clone() for key, value in state.items()}, file)
 
 
+def write_generator(settings: str, file: Path) -> None:
+    """A SwinIR with random weights as its authors release it; `settings` are its sizes and scale as JSON."""
+    sizes, scale = generator_sizes(settings)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        generator = SwinIR(scale, sizes)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    torch.save({"params": generator.state_dict()}, file)
+
+
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m workers.stand_ins", description="Write stand-ins.")
@@ -53,7 +66,10 @@ def main() -> None:
     for one in request["data"]:
         write_data(one["layout"], [Path(folder) for folder in one["folders"]], one["scale"], request["side"])
     for one in request["weights"]:
-        write_weights(one["model"], Path(one["file"]))
+        if one["settings"]:
+            write_generator(one["settings"], Path(one["file"]))
+        else:
+            write_weights(one["model"], Path(one["file"]))
 
 
 if __name__ == "__main__":

@@ -99,6 +99,14 @@ def load_generator(folder: Path) -> SwinIR:
         return generator
 
 
+def generator_sizes(settings: str) -> tuple[spec.SwinIR, int]:
+    """(sizes, scale) of a generator from JSON."""
+    found: dict[str, Any] = json.loads(settings)
+    scale = int(found.pop("scale"))
+    sizes: dict[str, Any] = {name: tuple(size) if isinstance(size, list) else size for name, size in found.items()}
+    return spec.SwinIR(**sizes), scale
+
+
 def load_official(path: Path, settings: spec.SwinIR, scale: int) -> SwinIR:
     """The generator of a checkpoint in the official layout: {"params": state} or {"params_ema": state}, of which the
     average is taken where there are both. Raises UnusableWeights for a file that cannot be read, and for a model that

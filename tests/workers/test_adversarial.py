@@ -169,7 +169,10 @@ def test_a_frozen_backbone_stays_while_the_head_learns(settings: dict[str, Any])
     for key, value in weights(loss).items():
         if key.startswith("backbone."):
             assert torch.equal(value, before[key])
-        elif key.endswith(("original", "bias")):
+        # A relativistic loss compares logits, so that the shift of all of them has no gradient but rounding.
+        elif key.endswith(("original", "bias")) and not (
+            key == "head.3.bias" and settings.get("loss") == "relativistic"
+        ):
             assert not torch.equal(value, before[key])
     loss(fake, images(2, 2)).backward()
     assert fake.grad is not None

@@ -1,4 +1,4 @@
-"""The verbs: `python -m orchestrator plan|preflight|prefetch|rehearse|sweep GRID`.
+"""The verbs: `python -m orchestrator plan|preflight|prefetch|rehearse|sweep|restore GRID`.
 
 Exit codes: 0 all that was planned is done; 1 something failed or is blocked; 2 the grid, a file or the store cannot be
 used; 130 interrupted.
@@ -92,6 +92,19 @@ def rehearse(
     from orchestrator.rehearse import run
 
     raise typer.Exit(run(grid, show.console(), keep))
+
+
+@app.command()
+def restore(
+    grid: GridFile,
+    storage: Annotated[Path, typer.Option(help="the store to fill, e.g. results/restored")],
+    tracking: Annotated[str | None, typer.Option(help="MLflow's database or server; the grid's unless given")] = None,
+    weights: Annotated[bool, typer.Option("--weights", help="weights too, which tables do not need")] = False,
+) -> None:
+    """Fills a store from MLflow alone, for tables of a sweep whose store is lost or elsewhere. Images it has none."""
+    from orchestrator.restore import run
+
+    raise typer.Exit(run(grid, storage, tracking, weights, show.console()))
 
 
 def main() -> None:

@@ -21,7 +21,7 @@ class Builder:
         self.judges = {
             name: spec.Judge(
                 metric=name,
-                version=f"pyiqa {importlib.metadata.version('pyiqa')}",
+                version=spec.OWN_JUDGES.get(name, f"pyiqa {importlib.metadata.version('pyiqa')}"),
                 weights=manifests.content(judge_request(name)),
             )
             for name in grid.judges.families()

@@ -29,7 +29,8 @@ class Kinship:
     network: str
     """The judge's network and weights in words; empty for a judge without a network."""
     source: str
-    """Where this was read: a file of pyiqa 0.1.16 and what is in it, or the definition of a judge without a network."""
+    """Where this was read: a file of pyiqa 0.1.16 or of ours and what is in it, e.g. the definition of a judge without
+    a network."""
     architecture: str = ""
     pretraining: str = ""
     weights: str = ""
@@ -107,15 +108,16 @@ KINSHIP: dict[str, Kinship] = {
     "fsim": _no_network("fsim_arch.py: phase congruency and Scharr gradients"),
     "nlpd": _no_network("nlpd_arch.py: a Laplacian pyramid with divisive normalization"),
     "piqe": _no_network("piqe_arch.py: variances of blocks of locally normalized luma"),
+    "artifacts": _no_network("workers/artifacts.py: local variance of the residual where it exceeds the warm-up's"),
 }
-"""By pyiqa's name. A judge that is not here is an error: nobody has said what it is kin to."""
+"""By pyiqa's name, or our own. A judge that is not here is an error: nobody has said what it is kin to."""
 
 
 def shared(judge: str, backbone_model: str, weights: str) -> str | None:
     """Why the judge and a loss on this backbone are circular, in words that begin with the degree; None if not.
 
     Args:
-        judge: pyiqa's name.
+        judge: pyiqa's name, or our own.
         backbone_model: as a grid names it: `timm/vgg16.tv_in1k`, `open_clip/ViT-B-16-quickgelu`, `small/vgg`.
         weights: `random`; open_clip's tag, e.g. `openai`; anything else means the released ones of timm's tag.
 

@@ -5,13 +5,20 @@ from collections.abc import Iterator
 from typing import Any
 
 from orchestrator import known, matrix, spec, yaml_lines
+from orchestrator.grid_claim_checks import check_claims
 from orchestrator.grid_data_checks import check_data
 from orchestrator.grid_errors import Fault, found, shown
 from orchestrator.sections import BackboneLevel, DiscriminatorAxis, Grid, LadderSet, Warmup, discriminator_levels
 
 
 def check(grid: Grid) -> Iterator[Fault]:
-    """Faults of a well-typed grid."""
+    """Faults of a well-typed grid. Claims are looked at when all is right that they name."""
+    faults = list(_check_study(grid))
+    own = {name: claim for name, claim in grid.claims.items() if claim.grid is None}
+    yield from faults or check_claims(own, grid)
+
+
+def _check_study(grid: Grid) -> Iterator[Fault]:
     yield from _check_axes(grid)
     yield from _check_backbones(grid)
     yield from _check_names(grid)

@@ -1,4 +1,4 @@
-"""Names that installed packages know, read from their sources: importing those packages takes seconds."""
+"""Names that a grid may use. Those of installed packages are read from their sources: importing them takes seconds."""
 
 import ast
 import functools
@@ -7,6 +7,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+from orchestrator.spec import OWN_JUDGES
+
 
 class NotInstalled(ValueError):
     """A package is missing, or is not what this project was written for."""
@@ -14,11 +16,11 @@ class NotInstalled(ValueError):
 
 @functools.cache
 def judges() -> tuple[str, ...]:
-    """pyiqa's metrics, from its table of configurations."""
+    """This project's own judges, and pyiqa's metrics, from its table of configurations."""
     tree = ast.parse((_package("pyiqa") / "default_model_configs.py").read_text())
     for node in ast.walk(tree):
         if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "DEFAULT_CONFIGS":
-            return tuple(ast.literal_eval(key) for key in _mapping_keys(node.value))
+            return (*OWN_JUDGES, *(ast.literal_eval(key) for key in _mapping_keys(node.value)))
     raise NotInstalled("pyiqa has no table DEFAULT_CONFIGS in default_model_configs.py; run: make setup")
 
 

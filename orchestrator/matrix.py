@@ -130,6 +130,8 @@ class Labels:
 
     def __init__(self, grid: Grid, manifests: Manifests) -> None:
         self.grid, self.build = grid, Builder(grid, manifests)
+        self.warmups = {test: self._restoration(self.build.warmup(), test) for test in self.build.data.tests}
+        """What the warm-up makes of each test set: once for all that is judged against it."""
 
     def all(self, cells: list[Cell]) -> Iterator[Label]:
         """All labels that `cells` and the grid's baselines need, each once."""
@@ -162,14 +164,26 @@ class Labels:
         yield from self._judging_labels(trial, **factors)
 
     def _judging_labels(self, trial: spec.SuperResolution | None, **factors: Any) -> Iterator[Label]:
-        scale, numerics = self.grid.super_resolution.scale, self.grid.numerics
         for name, test in self.build.data.tests.items():
-            restoration = spec.Restoration(super_resolution=trial, scale=scale, test=test, numerics=numerics)
+            restoration = self._restoration(trial, name)
             for judge, family in self.grid.judges.families().items():
                 judging = spec.Judging(
-                    restoration=restoration, test=test, scale=scale, judge=self.build.judges[judge], numerics=numerics
+                    restoration=restoration,
+                    against=self.warmups[name] if judge in spec.OWN_JUDGES else None,
+                    test=test,
+                    scale=restoration.scale,
+                    judge=self.build.judges[judge],
+                    numerics=self.grid.numerics,
                 )
                 yield Label(role="judging", spec=judging, data_set=name, judge=judge, family=family, **factors)
+
+    def _restoration(self, trial: spec.SuperResolution | None, test: str) -> spec.Restoration:
+        return spec.Restoration(
+            super_resolution=trial,
+            scale=self.grid.super_resolution.scale,
+            test=self.build.data.tests[test],
+            numerics=self.grid.numerics,
+        )
 
     def _iqa_labels(self, cells: list[Cell]) -> Iterator[Label]:
         """Only gan depends on loss and discriminator: else all cells of one (backbone, task, seed) share a model."""

@@ -40,10 +40,11 @@ def check(grid: Grid, store: Store, say: Say, offline: bool = True) -> Findings:
     unusable = list(_storage_faults(grid, store))
     findings.faults += unusable
     findings.faults += _gpu_faults(grid)
-    findings.faults += _root_faults(grid)
+    no_root = _root_faults(grid)
+    findings.faults += no_root
     wanted = requests(grid)
     for request in wanted:
-        if request.kind == "data" and not _root_faults(grid):
+        if request.kind == "data" and not no_root:
             _look_at_data(request, manifests, findings, say)
     findings.faults += _size_faults(grid, manifests)
     _look_at_files([one for one in wanted if one.kind != "data"], manifests, findings, say, offline)

@@ -220,7 +220,8 @@ def _aggregate(sweep: Sweep, out: Console) -> None:
 
 def _is_up_to_date(sweep: Sweep) -> bool:
     """Whether tables, report and mirror were made from just what is in the store now."""
-    made = [sweep.results / "report.html", sweep.results / "tables"]
+    links = sweep.store.root / "mlflow" / f"{sweep.grid.name}.json"
+    made = [sweep.results / "report.html", sweep.results / "tables", links]
     if "://" not in sweep.grid.runtime.tracking:
         made.append(Path(sweep.grid.runtime.tracking))
     try:

@@ -3,9 +3,9 @@
 One experiment a grid, one parent run a sweep of that grid, one child run a training trial, named readably and tagged
 with its key. Evaluations are metrics of the trial that they evaluate: `<data set>/srcc` of a metric or IQA model,
 `<test set>/<judge>` of a super-resolution trial. Mirroring is idempotent by key: what is there is not written again.
+Runs hold the files of their trials too, as mirrored.py lays them out, so that losing the store loses no table either.
 """
 
-import json
 import logging
 import os
 import queue
@@ -15,19 +15,24 @@ from pathlib import Path
 from typing import Any
 
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, RunStatus
+from mlflow.artifacts import download_artifacts
+from mlflow.entities import Metric, Param, RunStatus, RunTag
 
+from orchestrator import manifests, mirrored
 from orchestrator import spec as specs
-from orchestrator.identity import key, spec_json
+from orchestrator.identity import key
 from orchestrator.plan import Node
-from orchestrator.store import Store
+from orchestrator.store import Store, sha256
 
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # two lines a run, with a server
 for noisy in ("mlflow.store.db.utils", "alembic"):
     logging.getLogger(noisy).setLevel(logging.WARNING)  # the set-up of a new database is not news to a person
 
 METRICS_PER_REQUEST = 1000  # MLflow's limit; 100 for parameters
 PARAMETERS_PER_REQUEST = 100
+WITH_FILES = "with files"
+"""The tag `mirrored` of a training trial's run that has all. Of a version that mirrored no files it is `whole`."""
 
 
 class Mirror:
@@ -40,6 +45,7 @@ class Mirror:
     def __init__(self, uri: str, experiment: str, store: Store, names: dict[str, str], tags: dict[str, str]) -> None:
         self.uri, self.experiment, self.store, self.names, self.tags = uri, experiment, store, names, tags
         self.faults: list[str] = []
+        self.writer: Any = None
         self.waiting: queue.SimpleQueue[Node | None] = queue.SimpleQueue()
         self.thread = threading.Thread(target=self._work, name="mlflow", daemon=True)
         self.thread.start()
@@ -49,11 +55,14 @@ class Mirror:
         self.waiting.put(node)
 
     def close(self, status: str) -> None:
-        """Waits until all that was added is written, and ends the parent run: FINISHED, FAILED or KILLED."""
+        """Waits until all that was added is written, ends the parent run (FINISHED, FAILED or KILLED) and leaves links
+        to all runs in the store."""
         self.waiting.put(None)
         self.thread.join()
         if not self.faults:
             self._guarded(lambda: self.writer.close(status))
+        if self.writer:
+            self._guarded(lambda: mirrored.write_links(self.store.root, self.experiment, self.writer.links()))
 
     def _work(self) -> None:
         self._guarded(self._open)
@@ -77,20 +86,21 @@ class Writer:
 
     def __init__(self, uri: str, experiment: str, store: Store, names: dict[str, str], tags: dict[str, str]) -> None:
         self.store, self.names = store, names
-        self.client = MlflowClient(tracking_uri(uri))
+        self.client = client_of(uri)
         found = self.client.get_experiment_by_name(experiment)
-        location = None if "://" in uri else artifact_location(uri)
-        self.experiment = (
+        location = None if "://" in uri else artifact_location(uri).as_uri()
+        self.experiment: str = (
             found.experiment_id if found else self.client.create_experiment(experiment, artifact_location=location)
         )
-        runs = list(self._runs())
+        runs = list(runs_of(self.client, self.experiment))
         self.runs: dict[str, str] = {run.data.tags["key"]: run.info.run_id for run in runs if "key" in run.data.tags}
-        self.metrics = {run.info.run_id: set(run.data.metrics) for run in runs}
-        self.complete = {run.data.tags["key"] for run in runs if run.data.tags.get("mirrored") == "whole"}
+        self.complete = {run.data.tags["key"] for run in runs if run.data.tags.get("mirrored") == WITH_FILES}
+        self.evaluations = {run.info.run_id: evaluations_of(run) for run in reversed(runs)}
         sweep = tags["sweep"]
         parent = next((run for run in runs if run.data.tags.get("sweep") == sweep and "key" not in run.data.tags), None)
         self.parent = parent.info.run_id if parent else self._start(f"sweep {experiment}", tags)
         self.client.update_run(self.parent, status="RUNNING")
+        self._manifests(parent.data.tags if parent else {})
 
     def write(self, node: Node) -> None:
         """Mirrors one finished trial, wherever it belongs."""
@@ -103,6 +113,11 @@ class Writer:
         """Ends the parent run."""
         self.client.set_terminated(self.parent, status)
 
+    def links(self) -> dict[str, Any]:
+        """The experiment, and the run of every trial and evaluation in it: of this sweep and of those before it."""
+        evaluations = {name: run for run, names in self.evaluations.items() for name in names}
+        return {"experiment": self.experiment, "runs": {**evaluations, **self.runs}}
+
     def _training(self, node: Node) -> None:
         if node.key in self.complete:
             return
@@ -110,42 +125,45 @@ class Writer:
         run = self.runs.get(node.key) or self._start(self.names[node.key], self._tags(node, record))
         self.runs[node.key] = run
         folder = self.store.folder(node.kind, node.key)
-        for parameters in _chunks(parameters_of(node.spec), PARAMETERS_PER_REQUEST):
+        for parameters in _chunks(mirrored.parameters(node.spec), PARAMETERS_PER_REQUEST):
             self.client.log_batch(run, params=[Param(name, value) for name, value in parameters])
-        points = [Metric(name, value, 0, 0) for name, value in record["numbers"].items()]
-        points += [Metric("seconds", record["seconds"], 0, 0), *_curves(folder)]
-        for metrics in _chunks(points, METRICS_PER_REQUEST):
-            self.client.log_batch(run, metrics=metrics)
+        for points in _chunks(mirrored.points(folder, record), METRICS_PER_REQUEST):
+            self.client.log_batch(run, metrics=[Metric(name, value, 0, step) for name, value, step in points])
         for file in sorted((folder / "weights").glob("*")):
-            self.client.log_artifact(run, str(file), "weights")
-        self.client.set_tag(run, "mirrored", "whole")
+            self.client.log_artifact(run, str(file), mirrored.WEIGHTS)
+        self._files(run, node)
+        self.client.set_tag(run, "mirrored", WITH_FILES)
         self.client.set_terminated(run, RunStatus.to_string(RunStatus.FINISHED))
         self.complete.add(node.key)
 
     def _evaluation(self, node: Node) -> None:
-        run, values = self._evaluated(node)
-        known = self.metrics.setdefault(run, set())
-        if not known >= set(values):
-            self.client.log_batch(run, metrics=[Metric(name, value, 0, 0) for name, value in values.items()])
-            known |= set(values)
+        record = self.store.record(node.kind, node.key)
+        trained, values = mirrored.evaluated(node.spec, record["numbers"])
+        run = self.parent if trained is None else self.runs[key(trained)]
+        known = self.evaluations.setdefault(run, [])
+        if node.key in known:
+            return
+        self._files(run, node)
+        ended = round(1000 * max((one["time"] for one in record.get("attempts", ())), default=0))  # ms
+        metrics = [
+            Metric(name, value, ended, 0) for name, value in values.items()
+        ]  # of two versions the later is shown
+        # MLflow cuts a tag after 8,000 characters: 470 evaluations of one trial.
+        self.client.log_batch(run, metrics=metrics, tags=[RunTag("evaluations", " ".join([*known, node.key]))])
+        known.append(node.key)
 
-    def _evaluated(self, node: Node) -> tuple[str, dict[str, float]]:
-        """Run of the evaluated trial, and the metrics that this evaluation adds to it."""
-        numbers = self.store.record(node.kind, node.key)["numbers"]
-        if isinstance(node.spec, specs.Benchmark):
-            measured = {f"{node.spec.data.name}/{name}": value for name, value in numbers.items()}
-            return self._run_of(node.spec.model), measured
-        assert isinstance(node.spec, specs.Judging)
-        assert isinstance(node.spec.restoration, specs.Restoration)
-        generator = node.spec.restoration.super_resolution
-        name = f"{node.spec.test.name}/{node.spec.judge.metric}"
-        if generator is None:
-            return self.parent, {f"bicubic/{name}": numbers["mean"]}
-        return self._run_of(generator), {name: numbers["mean"]}
+    def _files(self, run: str, node: Node) -> None:
+        folder = self.store.folder(node.kind, node.key)
+        for file in (folder / name for name in mirrored.FILES):
+            if file.exists():  # one by one: MLflow moves a file into place whole, but not a folder
+                self.client.log_artifact(run, str(file), mirrored.folder_of(node.kind, node.key))
 
-    def _run_of(self, trained: Any) -> str:
-        run: str = self.runs[key(trained)]
-        return run
+    def _manifests(self, known: dict[str, str]) -> None:
+        """Keeps with the parent run what the contents of data sets, weights and judges were: keys depend on them."""
+        file = self.store.root / manifests.FILE
+        if file.exists() and known.get("manifests") != (digest := sha256(file)):
+            self.client.log_artifact(self.parent, str(file), mirrored.SWEEP)
+            self.client.set_tag(self.parent, "manifests", digest)
 
     def _start(self, name: str, tags: dict[str, str]) -> str:
         run = self.client.create_run(self.experiment, run_name=name, tags=tags)
@@ -157,14 +175,6 @@ class Writer:
         own = {"kind": node.kind, "key": node.key, "status": record["status"], "parents": parents}
         return {"mlflow.parentRunId": self.parent, **own, **provenance}
 
-    def _runs(self) -> Iterator[Any]:
-        """All runs of the experiment: search_runs alone silently ends at 1,000."""
-        token: str | None = None
-        while token is None or token:
-            page = self.client.search_runs([self.experiment], max_results=1000, page_token=token)
-            yield from page
-            token = page.token or ""
-
 
 def tracking_uri(place: str) -> str:
     """A server's address as it is; a path as a SQLite address. Creates the folder."""
@@ -174,31 +184,33 @@ def tracking_uri(place: str) -> str:
     return f"sqlite:///{Path(place).resolve()}"
 
 
-def artifact_location(place: str) -> str:
-    """Artifacts lie beside the database."""
-    return (Path(place).resolve().parent / "mlartifacts").as_uri()
+def artifact_location(place: str) -> Path:
+    """Where the artifacts of a local database lie: beside it."""
+    return Path(place.removeprefix("sqlite:///")).resolve().parent / "mlartifacts"
 
 
-def parameters_of(trial: specs.Trial) -> list[tuple[str, str]]:
-    """(dotted name, value) of the trial's settings. MLflow holds at most 6,000 characters each: long lists are cut."""
-    return [(name, text[:500]) for name, text in _flat(json.loads(spec_json(trial)))]
+def client_of(place: str) -> Any:
+    """MLflow's client of a mirror."""
+    return MlflowClient(tracking_uri(place))
 
 
-def _flat(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
-    if isinstance(value, dict) and value:
-        for name, item in value.items():
-            yield from _flat(item, f"{path}.{name}" if path else name)
-    elif isinstance(value, list) and value and isinstance(value[0], dict):
-        yield path, " ".join(str(item.get("name", item)) for item in value)
-    else:
-        yield path, str(value)
+def runs_of(client: Any, experiment: str) -> Iterator[Any]:
+    """All runs of an experiment, newest first: search_runs alone silently ends at 1,000."""
+    token: str | None = None
+    while token is None or token:
+        page = client.search_runs([experiment], max_results=1000, page_token=token)
+        yield from page
+        token = page.token or ""
 
 
-def _curves(folder: Path) -> list[Metric]:
-    import pyarrow.parquet as pq
+def evaluations_of(run: Any) -> list[str]:
+    """Keys of the evaluations whose files and numbers a run has."""
+    return str(run.data.tags.get("evaluations", "")).split()
 
-    table = pq.read_table(folder / "curves.parquet").to_pylist() if (folder / "curves.parquet").exists() else []
-    return [Metric(f"curve/{row['name']}", row["value"], 0, row["step"]) for row in table]
+
+def download(artifacts: str, part: str, into: Path, place: str) -> None:
+    """Copies the folder `part` of a run's artifacts, which lie at the address `artifacts`, to `into`/`part`."""
+    download_artifacts(artifact_uri=f"{artifacts}/{part}", dst_path=str(into), tracking_uri=tracking_uri(place))
 
 
 def _chunks(items: list[Any], size: int) -> Iterator[list[Any]]:

@@ -1,39 +1,44 @@
-"""Judging: one judge's score of each restored image of one test set, as the judge gives it (not turned around).
+"""Judging: one judge's score of each restored image of one test set, as the judge gives it (not turned around). An own
+judge (orchestrator/spec/judges.py) sees besides what the warm-up restored from the same inputs.
 
 numbers: mean (over images), lower_better (1 when a lower score is better, else 0)
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from orchestrator.spec import Judging
-from workers import judges, training
+from orchestrator.spec import OWN_JUDGES, Judging
+from workers import artifacts, judges, training
 from workers.context import Context, Result
 from workers.data.photographs import to_tensor
 from workers.data.sr_pairs import Pair, evaluation_pairs
 
 MOST_PIXELS = 2**20
 """Of the images that are scored at once."""
+OWN = {"artifacts": artifacts.scores}
+"""The functions of OWN_JUDGES; a lower score of theirs is better."""
 
 
 def run(spec: Judging, context: Context) -> Result:
     """Scores the parent's images against the test set's own."""
-    installed = f"pyiqa {judges.version()}"
+    installed = OWN_JUDGES.get(spec.judge.metric, f"pyiqa {judges.version()}")
     if spec.judge.version != installed:
         raise ValueError(f"judge {spec.judge.metric}: the spec wants {spec.judge.version}, installed is {installed}")
     context.sources.check_judge(spec.judge.metric, spec.judge.weights)
     training.full_precision()
-    judge = judges.judge(spec.judge.metric, context.device)
+    score, lower_better = _judge(spec, context)
     pairs = evaluation_pairs(spec.test, context.sources, spec.scale)
-    folder = context.parent("restoration") / "images"
+    roles = ["restoration"] if spec.against is None else ["restoration", "against"]
+    folders = [context.parent(role) / "images" for role in roles]
     scores: list[float] = []
     for group in alike(pairs):
-        restored = np.stack([np.asarray(Image.open(folder / f"{pair.image_name}.png")) for pair in group])
-        reference = np.stack([pair.high for pair in group])
-        scores += judge.scores(to_tensor(restored).to(context.device), to_tensor(reference).to(context.device))
+        restored, *against = (_images(folder, group) for folder in folders)
+        images = (restored, np.stack([pair.high for pair in group]), *against)
+        scores += score(*(to_tensor(image).to(context.device) for image in images))
         context.report(len(scores), len(pairs), {})
     training.write_scores(
         context,
@@ -45,7 +50,24 @@ def run(spec: Judging, context: Context) -> Result:
         content=[pair.content for pair in pairs],
         prediction=scores,
     )
-    return Result(numbers={"mean": float(np.mean(scores)), "lower_better": float(judge.lower_better)})
+    return Result(numbers={"mean": float(np.mean(scores)), "lower_better": float(lower_better)})
+
+
+def _judge(spec: Judging, context: Context) -> tuple[Callable[..., list[float]], bool]:
+    """The function that scores (restored, reference) or (restored, reference, against), and whether lower is better."""
+    own = spec.judge.metric in OWN_JUDGES
+    if own != (spec.against is not None):
+        allowed = "the warm-up's restoration" if own else "None, since it compares with none"
+        raise ValueError(f"judge {spec.judge.metric}: against: found {spec.against}; allowed: {allowed}")
+    if own:
+        return OWN[spec.judge.metric], True
+    judge = judges.judge(spec.judge.metric, context.device)
+    return judge.scores, judge.lower_better
+
+
+def _images(folder: Path, pairs: Sequence[Pair]) -> np.ndarray:
+    """uint8 (N, H, W, 3), a restoration's images of these pairs."""
+    return np.stack([np.asarray(Image.open(folder / f"{pair.image_name}.png")) for pair in pairs])
 
 
 def alike(pairs: Sequence[Pair]) -> Iterator[list[Pair]]:

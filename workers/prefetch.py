@@ -23,7 +23,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from orchestrator.spec import OWN_JUDGES
 from workers.offline import MissingWeights, hub_folder, no_network, replaced, watch
+from workers.sources import sha256
 
 PATIENCE = 15.0
 """Seconds without an answer after which a server counts as out of reach."""
@@ -37,7 +39,7 @@ class Wanted:
 
     kind: Literal["timm", "open_clip", "judge", "file"]
     name: str = ""
-    """timm: the architecture, e.g. vgg16; open_clip: the model, e.g. ViT-B-16-quickgelu; judge: pyiqa's name."""
+    """timm: the architecture, e.g. vgg16; open_clip: the model, e.g. ViT-B-16-quickgelu; judge: its name."""
     tag: str = ""
     """timm: e.g. tv_in1k; open_clip: e.g. openai."""
     path: str = ""
@@ -109,12 +111,6 @@ def content(digests: Sequence[str]) -> str:
     if len(digests) < 2:
         return "".join(digests)
     return hashlib.sha256("\n".join(sorted(digests)).encode()).hexdigest()
-
-
-def sha256(path: Path) -> str:
-    """SHA-256 of a file, 64 hex digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _find(wanted: Wanted) -> list[Path]:
@@ -193,7 +189,9 @@ def _from_url(url: str, file: Path) -> Path:
 
 
 def _judge(name: str) -> list[Path]:
-    """Every cached file that building the judge reads: its own weights and its backbones'."""
+    """Every cached file that building the judge reads: its own weights and its backbones'. Our own judges read none."""
+    if name in OWN_JUDGES:
+        return []
     from workers import judges
 
     with judges.prepared(name), watch() as seen, _files_read() as read:

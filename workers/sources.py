@@ -20,18 +20,23 @@ class MissingSource(FileNotFoundError):
 PREFETCH = "run: python -m orchestrator prefetch GRID"
 
 
+def sha256(file: Path) -> str:
+    """SHA-256 of a file, 64 hex digits."""
+    with open(file, "rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
 @functools.cache
-def check(file: Path, sha256: str) -> None:
+def check(file: Path, content: str) -> None:
     """Reads a file once a process. Raises MissingSource unless it is there with that content."""
     try:
-        with open(file, "rb") as opened:
-            found = hashlib.file_digest(opened, "sha256").hexdigest()
+        found = sha256(file)
     except OSError as error:
         raise MissingSource(
             f"{file}: {error.strerror}; on every node it must be what preflight saw; {PREFETCH}"
         ) from None
-    if found != sha256:
-        raise MissingSource(f"{file}: found SHA-256 {found}; the spec means {sha256}; {PREFETCH}")
+    if found != content:
+        raise MissingSource(f"{file}: found SHA-256 {found}; the spec means {content}; {PREFETCH}")
 
 
 @dataclass(frozen=True)
@@ -68,8 +73,8 @@ class Sources:
         """Whether this node has the very files of a judge that the spec means. Raises MissingSource."""
         if content and content not in self.judges:
             raise MissingSource(f"judge {judge} ({content}): no files with that content are known; {PREFETCH}")
-        for file, sha256 in self.judges.get(content, ()):
-            check(file, sha256)
+        for file, digest in self.judges.get(content, ()):
+            check(file, digest)
 
     def data_set(self, name: str, content: str) -> DataFolders:
         """The folders of the data set with that content. Raises MissingSource."""
@@ -95,7 +100,7 @@ def read(file: Path, cache: Path | None = None) -> Sources:
             for content, entry in found.get("data", {}).items()
         },
         judges={
-            content: tuple((Path(path), sha256) for path, sha256 in files)
+            content: tuple((Path(path), digest) for path, digest in files)
             for content, files in found.get("judges", {}).items()
         },
         cache=cache or Sources.cache,

@@ -6,16 +6,22 @@ First the discriminator alone is trained for a few steps, then weights that are 
 networks are trained. The last moving average is evaluated and exported, never one chosen on a test set.
 
 numbers: validation_psnr (dB, of the result), validation_psnr_start (of the warm-up), validation_psnr_bicubic,
-weight_* (effective weights) and gradient_norm_* (what they were calibrated by)
+validation_psnr_spread (dB, how far it strayed over the last checkpoints), weight_* (effective weights) and
+gradient_norm_* (what they were calibrated by)
+
+curves: validation_psnr of the moving average at `checkpoints`, and every term of the loss
 """
 
 import math
-from collections.abc import Mapping, Sequence
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.func import functional_call
 
 from orchestrator.spec import Calibrated, ReleasedWeights, SuperResolution, Weight
 from workers.context import Context, Result
@@ -25,7 +31,7 @@ from workers.losses.adversarial import AdversarialLoss
 from workers.losses.calibration import Terms, gradient_norm
 from workers.models.discriminators import Discriminator
 from workers.models.swinir import SwinIR
-from workers.training import Ema, Loop, all_finite, autocast, derive_seed, linear_decay
+from workers.training import Curves, Ema, Loop, all_finite, autocast, derive_seed, linear_decay
 from workers.weights import (
     initial_backbone,
     load_generator,
@@ -34,6 +40,13 @@ from workers.weights import (
     save_backbone,
     save_generator,
 )
+
+CHECKPOINTS = 10
+"""At how many steps of a training the validation PSNR is measured [ours]."""
+STEPS_APART = 10
+"""Of a short training they are fewer: these steps apart at least, so that they cost a few hundredths of its time."""
+LAST_CHECKPOINTS = 5
+"""Over these the spread is taken [ours]: the second half of a training, or as many as there are."""
 
 
 def run(spec: SuperResolution, context: Context) -> Result:
@@ -47,21 +60,19 @@ def run(spec: SuperResolution, context: Context) -> Result:
         "validation_psnr_bicubic": float(np.mean([psnr(upscale_bicubic(p.low, spec.scale), p.high) for p in pairs])),
     }
     terms = _terms(spec, context)
-    rate = training.learning_rate
-    group = {"params": list(generator.parameters()), "lr": rate, "initial_lr": rate}
-    optimizer = torch.optim.Adam([group], betas=(0.9, 0.99))
+    group = {"params": list(generator.parameters()), "initial_lr": training.learning_rate}
+    optimizer = torch.optim.Adam([group], lr=training.learning_rate, betas=(0.9, 0.99))
     ema = Ema(generator, training.ema)
     seed = derive_seed("super_resolution batches", spec.seed)
     batches = SrBatches(spec.train, context.sources, spec.scale, training.patch, training.batch, seed)
     parts: dict[str, Any] = {"generator": generator, "optimizer": optimizer, "ema": ema, "terms": terms}
     loop = Loop(context, training.discriminator_warmup + training.steps, parts)
+    measured = {training.discriminator_warmup + steps for steps in checkpoints(training.steps)[:-1]}
     for step in loop:
         low, high = (images.to(context.device) for images in batches.batch(step))
+        precision = autocast(spec.numerics, context.device)
         if step < training.discriminator_warmup:
-            assert terms.adversarial is not None
-            with torch.no_grad(), autocast(spec.numerics, context.device):
-                fake = generator(low).float()
-            values = {"discriminator_loss": float(terms.adversarial.train_discriminator(fake, high))}
+            values = discriminator_step(generator, terms, low, high, precision)
         else:
             if terms.weights is None:
                 wanted, norms = _measure(spec, terms, generator, pairs, context)
@@ -70,12 +81,30 @@ def run(spec: SuperResolution, context: Context) -> Result:
                 terms.set(wanted, norms)
             if training.decay:
                 linear_decay(optimizer, step - training.discriminator_warmup, training.steps)
-            values = train_step(generator, optimizer, terms, low, high, autocast(spec.numerics, context.device))
+            values = train_step(generator, optimizer, terms, low, high, precision)
             ema.update()
         loop.log(step, **values)
         if not _finite(values):
             return loop.diverged(f"a loss is not finite at step {step}: {values}", numbers)
+        if step + 1 in measured:
+            loop.curves.add(step, {"validation_psnr": averaged_psnr(generator, ema, pairs, context.device)})
     return _finish(spec, context, loop, generator, ema, terms, pairs, numbers)
+
+
+def checkpoints(steps: int) -> list[int]:
+    """After how many of its `steps` a training measures its validation PSNR: equally spaced, the last at its end."""
+    count = max(1, min(CHECKPOINTS, steps // STEPS_APART))
+    return [steps * i // count for i in range(1, count + 1)]
+
+
+def discriminator_step(
+    generator: SwinIR, terms: Terms, low: Tensor, high: Tensor, precision: torch.autocast
+) -> dict[str, float]:
+    """One step of the discriminator alone, before the adversarial weight is measured."""
+    assert terms.adversarial is not None
+    with torch.no_grad(), precision:
+        fake = generator(low).float()
+    return {"discriminator_loss": float(terms.adversarial.train_discriminator(fake, high))}
 
 
 def train_step(
@@ -102,10 +131,23 @@ def train_step(
 
 
 @torch.no_grad()
-def validation_psnr(generator: SwinIR, pairs: Sequence[Pair], device: str) -> float:
+def validation_psnr(generator: Callable[[Tensor], Tensor], pairs: Sequence[Pair], device: str) -> float:
     """Mean over images of the PSNR (dB, RGB, 8 bit) on the validation crops."""
     psnrs = [psnr(to_uint8(generator(to_tensor(pair.low)[None].to(device))[0]), pair.high) for pair in pairs]
     return float(np.mean(psnrs))
+
+
+def averaged_psnr(generator: SwinIR, ema: Ema, pairs: Sequence[Pair], device: str) -> float:
+    """`validation_psnr` of the moving average; `generator`, which is being trained, stays as it is."""
+    return validation_psnr(partial(functional_call, generator, ema.shadow), pairs, device)
+
+
+def spread(curves: Curves) -> dict[str, float]:
+    """`validation_psnr_spread`: sample standard deviation (dB) over the last checkpoints; empty where there are fewer
+    than two, or a PSNR is infinite."""
+    last = [value for _, name, value in curves.points if name == "validation_psnr"][-LAST_CHECKPOINTS:]
+    known = len(last) > 1 and all(map(math.isfinite, last))
+    return {"validation_psnr_spread": statistics.stdev(last)} if known else {}
 
 
 def _generator(spec: SuperResolution, context: Context) -> SwinIR:
@@ -180,8 +222,10 @@ def _finish(
     judging = terms.adversarial.discriminator.state_dict() if terms.adversarial is not None else {}
     if not (all_finite(ema.shadow) and all_finite(judging)):
         return loop.diverged("weights are not finite after the last step", numbers)
-    generator.load_state_dict(ema.shadow, strict=True)
-    numbers = {**numbers, **terms.numbers(), "validation_psnr": validation_psnr(generator, pairs, context.device)}
+    reached = averaged_psnr(generator, ema, pairs, context.device)
+    if spec.training.steps:  # none where an official checkpoint is imported
+        loop.curves.add(loop.steps - 1, {"validation_psnr": reached})
+    numbers = {**numbers, **terms.numbers(), "validation_psnr": reached, **spread(loop.curves)}
     fall = numbers["validation_psnr_start"] - numbers["validation_psnr"]
     if spec.start is not None and not fall <= spec.training.divergence:
         return loop.diverged(f"validation PSNR fell {fall:.2f} dB below the warm-up's", numbers)

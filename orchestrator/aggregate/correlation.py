@@ -16,8 +16,6 @@ from scipy.stats import kendalltau, rankdata
 Array = npt.NDArray[np.float64]
 EVALUATIONS = 2_000
 """Evaluations of the logistic after which a fit counts as not converged."""
-BLOCK = 2**20
-"""Weights of points that are worked on at once: what that takes is bounded, and a row is not worked on alone."""
 
 
 def plcc(prediction: Array, label: Array) -> float:
@@ -63,43 +61,75 @@ def srcc_resampled(predictions: Sequence[Array], label: Array, counts: Array, un
     """SRCC of M predictions (N,) with a label (N,) in R resamples of C units, of which `unit` (N,) names each point's:
     `counts` (R, C) says how often each unit was drawn; returns (M, R), NaN for a prediction with a hole.
 
-    Equal to `srcc(np.repeat(prediction, counts[r, unit]), np.repeat(label, counts[r, unit]))`, without sorting again.
+    Equal to `srcc(np.repeat(prediction, counts[r, unit]), np.repeat(label, counts[r, unit]))`, without sorting again:
+    midranks of a resample are running sums of its counts in the order of the values. Row by row, so that what is worked
+    on stays in the processor's cache.
     """
-    values, of_label = np.full((len(predictions), len(counts)), np.nan), Ties.of(label)
+    values = np.full((len(predictions), len(counts)), np.nan)
     whole = {m: Ties.of(prediction) for m, prediction in enumerate(predictions) if not np.isnan(prediction).any()}
-    for rows in np.array_split(np.arange(len(counts)), math.ceil(len(counts) * len(unit) / BLOCK)):
-        weights = counts[rows][:, unit]
-        label_ranks = of_label.ranks(weights)
+    of_label = Ties.of(label)
+    for r, drawn in enumerate(counts if whole and len(label) else ()):
+        mass = drawn.take(unit)
+        total, cubes = mass.sum(), (mass * mass) @ mass
+        weighted = np.empty_like(mass)
+        weighted[of_label.order] = mass.take(of_label.order) * (of_label.ranks(mass) - total / 2)
+        rest, squares = mass @ weighted, of_label.squares(mass, total, cubes)
         for m, ties in whole.items():
-            values[m, rows] = weighted_pearson(ties.ranks(weights), label_ranks, weights)
+            norm = math.sqrt(max(0.0, squares * ties.squares(mass, total, cubes)))
+            if norm > 1e-9:
+                values[m, r] = min(1.0, max(-1.0, ties.cross(mass, weighted, rest) / norm))
     return values
 
 
 @dataclass(frozen=True)
 class Ties:
-    """The order of N values, of which G differ."""
+    """The order of N values, and which of them are equal."""
 
     order: np.ndarray
     """(N,): positions of the values, sorted."""
-    first: np.ndarray
-    """(G,): where in `order` each group of equal values begins."""
-    group: np.ndarray
-    """(N,): the group of each value."""
+    first: np.ndarray | None
+    """(N,): at each sorted place, where the values equal to that one begin. None where no two are equal."""
+    last: np.ndarray | None
+    """(N,): where they end."""
 
     @classmethod
     def of(cls, values: Array) -> "Ties":
         """Sorts (N,) values."""
         order = np.argsort(values, kind="stable")
-        _, first, group = np.unique(values, return_index=True, return_inverse=True)
-        return cls(order, np.searchsorted(values[order], values[first]), group)
+        ordered = values[order]
+        if (np.diff(ordered) > 0).all():
+            return cls(order, None, None)
+        return cls(order, np.searchsorted(ordered, ordered, "left"), np.searchsorted(ordered, ordered, "right") - 1)
 
-    def ranks(self, counts: Array) -> Array:
-        """Midranks (R, N) when value i occurs `counts[r, i]` times; equal values share their mean rank."""
-        mass = counts[:, self.order]
-        if len(self.first) < len(self.order):
-            mass = np.add.reduceat(mass, self.first, axis=1)
-        midranks: Array = np.cumsum(mass, axis=1) - (mass - 1) / 2
-        return midranks[:, self.group]
+    def ranks(self, mass: Array) -> Array:
+        """Midranks (N,), in sorted order and less a half, when value i occurs `mass[i]` (N,) times."""
+        below, above = self._bounds(mass)
+        return (below + above) / 2
+
+    def squares(self, mass: Array, total: float, cubes: float) -> float:
+        """Sum of squares of the midranks about their mean over all occurrences: (W^3 - sum g^3)/12 for W = `total`
+        occurrences in groups of g equal ones (Kendall and Gibbons 1990, chapter 3); `cubes` is the sum of mass^3."""
+        if self.first is None:
+            return float(total**3 - cubes) / 12
+        below, above = self._bounds(mass)
+        return float(total**3 - mass.take(self.order) @ (above - below) ** 2) / 12
+
+    def cross(self, mass: Array, weighted: Array, rest: float) -> float:
+        """Sum of the midranks times `weighted` (N,), which sums to zero; `rest` is `mass @ weighted`."""
+        if self.first is None:  # the midrank is `above - mass / 2`, and the sum over its second term knows no order
+            above = mass.take(self.order)
+            np.cumsum(above, out=above)
+            return float(above @ weighted.take(self.order) - rest / 2)
+        return float(self.ranks(mass) @ weighted.take(self.order))
+
+    def _bounds(self, mass: Array) -> tuple[Array, Array]:
+        """How many occurrences are less than each sorted value, and how many are not greater: (N,) each."""
+        ordered = mass.take(self.order)
+        above = np.cumsum(ordered)
+        below = above - ordered
+        if self.first is None or self.last is None:
+            return below, above
+        return below.take(self.first), above.take(self.last)
 
 
 def weighted_pearson(x: Array, y: Array, weights: Array) -> Array:

@@ -1,5 +1,6 @@
 """Crops of restored images: the same window of one image under every loss and discriminator."""
 
+import io
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,47 +9,59 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-CROP = 48
-"""Side of a crop, high-resolution pixels."""
+CROP, FLIP = 48, 160
+"""Side of a crop in strips, and of one that stands alone, high-resolution pixels."""
 COMMON = ("LR", "bicubic", "warm-up", "HR")
 """What no discriminator changes: the first row of a strip, named `BESIDE`."""
 BESIDE = "without a loss network"
 IMAGES_PER_SET = 3
-MOST_CROPS = 400
-"""In the strips of one group of losses, unless one image alone has more: a crop takes 10 kB or so of the report."""
+MOST_CROPS, MOST_FLIPS = 400, 150
+"""In the strips of one group of losses, and alone, unless one image has more: 10 kB and 50 kB of the report each."""
 
 Crops = dict[tuple[str, str], np.ndarray | None]
 """Crops (side, side, 3) uint8 by (row, column); None where the restoration is not there."""
 
 
 def strip_images(restorations: pd.DataFrame) -> Iterator[tuple[str, Crops]]:
-    """(name, crops) of the first images of each test set, as many as `MOST_CROPS` allow, in the window in which the HR
-    image varies most. Rows are `BESIDE` and the discriminators, columns `COMMON` and the losses; the first seed is
-    shown. An image is named with its set where another set has one of its name."""
-    references = _references(restorations)
+    """(name, crops of `CROP` pixels a side) of the first images of each test set, as many as `MOST_CROPS` allow."""
+    return _cut(restorations, CROP, MOST_CROPS)
+
+
+def flips(restorations: pd.DataFrame) -> Iterator[tuple[str, dict[tuple[str, str], bytes]]]:
+    """(name, PNGs by row and column) of the first images of each test set, as many as `MOST_FLIPS` allow: `FLIP` pixels
+    a side, to be shown at 1:1 and flipped between. What is not there is left out."""
+    for name, crops in _cut(restorations, FLIP, MOST_FLIPS):
+        yield name, {place: _png(crop) for place, crop in crops.items() if crop is not None}
+
+
+def _cut(restorations: pd.DataFrame, side: int, most: int) -> Iterator[tuple[str, Crops]]:
+    """(name, crops) of the window of each image in which HR varies most. Rows are `BESIDE` and the discriminators,
+    columns `COMMON` and the losses; the first seed is shown. An image is named with its set where another set has one
+    of its name."""
+    references = _references(restorations, most)
     together = Counter(path.stem for paths in references.values() for path in paths)
     for data_set, paths in references.items():
         here = restorations[restorations["data_set"] == data_set]
         for path in paths:
             name = path.stem if together[path.stem] == 1 else f"{data_set}-{path.stem}"
-            yield name, _crops(here, path.parents[1], path.stem)
+            yield name, _crops(here, path.parents[1], path.stem, side)
 
 
-def _references(restorations: pd.DataFrame) -> dict[str, list[Path]]:
+def _references(restorations: pd.DataFrame, most: int) -> dict[str, list[Path]]:
     """The reference images to show of each test set whose bicubic images are there."""
     bicubic = restorations[(restorations["loss"] == "bicubic") & (restorations["status"] == "done")]
     folders = bicubic.drop_duplicates("data_set").set_index("data_set")["folder"]
     shown = restorations.drop_duplicates(["loss", "discriminator"])
-    images = max(1, MOST_CROPS // max(1, len(shown)))
+    images = max(1, most // max(1, len(shown)))
     per_set = min(IMAGES_PER_SET, max(1, images // max(1, len(folders))))
     chosen = folders.iloc[:images].items()
     return {str(name): sorted(Path(folder, "reference").glob("*.png"))[:per_set] for name, folder in chosen}
 
 
-def _crops(here: pd.DataFrame, source: Path, image: str) -> Crops:
+def _crops(here: pd.DataFrame, source: Path, image: str, most: int) -> Crops:
     high, low = _read(source / "reference" / f"{image}.png"), _read(source / "low_resolution" / f"{image}.png")
     scale = high.shape[0] // low.shape[0]
-    side = min(CROP, *high.shape[:2])
+    side = min(most, *high.shape[:2])
     top, left = busiest_window(high, side, scale)
     window = slice(top, top + side), slice(left, left + side)
     crops: Crops = {(BESIDE, "LR"): enlarge(low, scale)[window]}
@@ -85,3 +98,9 @@ def enlarge(image: np.ndarray, factor: int) -> np.ndarray:
 def _read(path: Path) -> np.ndarray:
     with Image.open(path) as image:
         return np.asarray(image.convert("RGB"))
+
+
+def _png(image: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(image)).save(file, "PNG", optimize=True)
+    return file.getvalue()

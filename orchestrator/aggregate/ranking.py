@@ -1,86 +1,93 @@
 """Scores and ranks of the losses, as metrics (IQA score) and as training losses (optimization score).
 
-Both are computed for R weightings of their units at once: all ones is the point estimate, resampled counts are the
-bootstrap, zeros and ones are a split half. One code path thus serves the tables, the intervals and the noise ceiling.
-
-Shapes: R weightings, S seeds, L losses, J judges, N images of a set, C contents of a set. Missing values are NaN.
+Both are computed for R weightings of their units at once (resampling.py): all ones is the point estimate, resampled
+counts are the bootstrap, zeros and ones a jackknife or a split half. One code path thus serves the tables, the
+intervals and the reliabilities. Shapes: see panel.py; V views.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
-import pandas as pd
-from scipy.stats import rankdata
 
 from orchestrator.aggregate.correlation import Array, srcc_resampled
-from orchestrator.aggregate.predictions import Images, Predictions, distinct
+from orchestrator.aggregate.panel import ImageSet, Panel
+from orchestrator.aggregate.resampling import Draws
+
+FEW = 12
+"""Up to this many values of a row counting how many each one beats is faster than sorting."""
+BLOCK = 2**21
+"""Points that are worked on at once: what that takes is bounded."""
 
 
 @dataclass(frozen=True)
-class ImageSet:
-    """Values on one benchmark, (1, S, L, N) with `labels` (N,), or on one test set, (J, S, L, N); higher is better."""
+class View:
+    """One way of ranking the same images: which judges, test sets and benchmarks count, and how."""
 
     name: str
-    values: Array
-    content: np.ndarray
-    """(N,) index of each image's reference content, 0 to C - 1."""
-    labels: Array | None = None
+    without_judges: frozenset[str] = frozenset()
+    without_sets: frozenset[str] = frozenset()
+    without_benchmarks: frozenset[str] = frozenset()
+    z_scores: bool = False
+    """Whether image means are standardised instead of ranked."""
+    diverged_last: bool = True
+    """Whether a training that diverged ranks last in its blocks; else it is left out. A z-score leaves it out: nothing
+    that is not there has a distance."""
 
-    @property
-    def contents(self) -> int:
-        """C, the number of reference contents."""
-        return int(self.content.max()) + 1 if self.content.size else 0
+    def judges(self, panel: Panel) -> list[int]:
+        """Positions of the judges that count."""
+        return [i for i, judge in enumerate(panel.judges) if judge not in self.without_judges]
 
-
-@dataclass(frozen=True)
-class Panel:
-    """All values of one side of the comparison: the sets, and for test sets the family of each judge."""
-
-    losses: tuple[str, ...]
-    seeds: tuple[int, ...]
-    sets: tuple[ImageSet, ...]
-    families: tuple[str, ...] = ()
+    def sets(self, panel: Panel) -> Array:
+        """(T,): 1 for a set that counts, else 0."""
+        without = self.without_sets | self.without_benchmarks
+        return np.array([float(part.name not in without) for part in panel.sets])
 
 
-@dataclass(frozen=True)
-class Draws:
-    """How often each unit counts in each of R weightings."""
-
-    seeds: Array
-    """(R, S)"""
-    sets: Array
-    """(R, number of sets)"""
-    contents: tuple[Array, ...]
-    """(R, C) for each set."""
-
-
-def everything(panel: Panel) -> Draws:
-    """One weighting (R = 1) in which every unit counts once: the point estimate."""
-    return Draws(
-        np.ones((1, len(panel.seeds))),
-        np.ones((1, len(panel.sets))),
-        tuple(np.ones((1, part.contents)) for part in panel.sets),
-    )
+ALL = View("all judges")
 
 
 def ranks(scores: Array) -> Array:
     """Ranks along the last axis: 1 is the highest score, ties averaged, NaN stays NaN and takes no rank."""
     absent = np.isnan(scores)
-    ranked: Array = rankdata(np.where(absent, np.inf, -scores), axis=-1)
-    return np.where(absent, np.nan, ranked)
+    if scores.shape[-1] > FEW and not absent.any() and (sorted_ranks := _untied_ranks(scores)) is not None:
+        return sorted_ranks
+    return np.where(absent, np.nan, (~absent).sum(-1, keepdims=True) - _beaten(scores))
+
+
+def _untied_ranks(scores: Array) -> Array | None:
+    """Ranks by sorting; None where there is a tie."""
+    order = np.argsort(-scores, axis=-1)
+    ordered = np.take_along_axis(scores, order, axis=-1)
+    if (ordered[..., 1:] == ordered[..., :-1]).any():
+        return None
+    placed, places = np.empty(scores.shape), np.arange(1.0, scores.shape[-1] + 1)
+    np.put_along_axis(placed, order, np.broadcast_to(places, scores.shape), axis=-1)
+    return placed
 
 
 def borda(scores: Array) -> Array:
     """(n - rank) / (n - 1) along the last axis over the n values present: 1 is best, 0 worst; NaN where n < 2."""
-    n = np.isfinite(scores).sum(-1, keepdims=True)
-    return np.where(n > 1, (n - ranks(scores)) / np.maximum(n - 1, 1), np.nan)
+    n = (~np.isnan(scores)).sum(-1, keepdims=True)
+    return np.where((n > 1) & ~np.isnan(scores), _beaten(scores) / np.maximum(n - 1, 1), np.nan)
+
+
+def _beaten(scores: Array) -> Array:
+    """How many of the others each value along the last axis beats, a tie being half."""
+    beaten = np.full(scores.shape, -0.5)  # each ties with itself
+    for other in range(scores.shape[-1]):
+        beside = scores[..., other : other + 1]
+        beaten += scores > beside
+        beaten += 0.5 * (scores == beside)
+    return beaten
 
 
 def z_scores(scores: Array) -> Array:
-    """(score - mean) / population standard deviation along the last axis over the values present; 0 where all are
-    equal, NaN where fewer than two are present."""
+    """(score - mean) / population standard deviation along the last axis over the finite values; 0 where all are
+    equal, NaN where fewer than two are there."""
     present = np.isfinite(scores)
+    scores = np.where(present, scores, np.nan)
     n = present.sum(-1, keepdims=True)
     centred = scores - np.where(present, scores, 0.0).sum(-1, keepdims=True) / np.maximum(n, 1)
     deviation = np.sqrt(np.where(present, centred**2, 0.0).sum(-1, keepdims=True) / np.maximum(n, 1))
@@ -90,133 +97,127 @@ def z_scores(scores: Array) -> Array:
 def mean(values: Array, weights: Array, axis: int, *, complete: bool = False) -> Array:
     """Weighted mean along `axis` over the values present; NaN where none has weight. With `complete`, NaN as soon as
     one value that has weight is absent: means over different sets would not be comparable."""
-    weights = np.broadcast_to(weights, values.shape)
+    values, weights = np.broadcast_arrays(values, weights)
     present = np.isfinite(values)
     total = np.where(present, weights, 0.0).sum(axis)
-    value = np.where(present, values * weights, 0.0).sum(axis) / np.where(total > 0, total, 1.0)
-    holes = (~present & (weights > 0)).any(axis) if complete else False
-    return np.where((total > 0) & ~np.asarray(holes), value, np.nan)
+    value = np.where(present, values * weights, 0.0).sum(axis) / np.where(total > 1e-9, total, 1.0)
+    holes = (~present & (weights != 0)).any(axis) if complete else False
+    return np.where((total > 1e-9) & ~np.asarray(holes), value, np.nan)
 
 
-def iqa_scores(panel: Panel, draws: Draws) -> Array:
+def srcc_by_set(panel: Panel, draws: Draws) -> Array:
+    """(R, T, S, L): SRCC of every loss on every benchmark, what the IQA score averages; (1, T, S, L) where all
+    weightings have the same contents."""
+    found = [_srcc_of_set(part, counts) for part, counts in zip(panel.sets, draws.contents, strict=True)]
+    return (
+        np.stack(np.broadcast_arrays(*found), axis=1)
+        if found
+        else np.zeros((1, 0, len(panel.seeds), len(panel.losses)))
+    )
+
+
+def iqa_scores(panel: Panel, draws: Draws, srcc: Array | None = None, view: View = ALL) -> Array:
     """IQA score of each loss, (R, L): mean SRCC over the FR benchmarks, then over seeds (docs/study.md, definitions).
-    A seed without one of the benchmarks is left out for that loss."""
-    by_set = [_srcc_of_set(part, counts) for part, counts in zip(panel.sets, draws.contents, strict=True)]
-    values = np.stack(by_set, axis=1)  # R, set, S, L
-    within = mean(values, _set_weights(draws)[:, :, None, None], axis=1, complete=True)
+    A seed without one of the benchmarks is left out for that loss. `srcc` is `srcc_by_set`'s, where it is known."""
+    values = srcc_by_set(panel, draws) if srcc is None else srcc
+    if not values.shape[1]:
+        return np.full((len(draws.seeds), len(panel.losses)), np.nan)
+    weights = set_weights(draws) * view.sets(panel)
+    within = mean(values, weights[:, :, None, None], axis=1, complete=True)
     return mean(within, draws.seeds[:, :, None], axis=1)
 
 
-def optimization_scores(panel: Panel, draws: Draws, view: Callable[[Array], Array] = borda) -> Array:
-    """Optimization score of each loss, (R, L): for each (test set, judge, seed) the image means are turned by `view`
-    (`borda`, or `z_scores` as a second view) over the losses present; then the mean within a judge family, over
-    families, test sets and seeds, in this order (docs/study.md, definitions)."""
-    names = sorted(set(panel.families))
-    by_set = []
-    for part, counts in zip(panel.sets, draws.contents, strict=True):
-        points = view(_image_means(part, counts))  # R, J, S, L
-        members = [[i for i, family in enumerate(panel.families) if family == name] for name in names]
-        families = [mean(points[:, rows], np.ones(1), axis=1) for rows in members]
-        by_set.append(mean(np.stack(families, axis=1), np.ones(1), axis=1))
-    over_sets = mean(np.stack(by_set, axis=1), _set_weights(draws)[:, :, None, None], axis=1)
-    return mean(over_sets, draws.seeds[:, :, None], axis=1)
+def optimization_scores(panel: Panel, draws: Draws, views: Sequence[View] = (ALL,)) -> Array:
+    """Optimization score of each loss under each discriminator, (V, R, D, L): for each (test set, judge, seed) the
+    image means become Borda points (or z-scores) over the losses present, a diverged training last; then the mean
+    within a judge family, over families, test sets and seeds, in this order (docs/study.md, definitions)."""
+    rows, points = len(draws.seeds), int(np.prod([len(panel.discriminators), len(panel.judges), len(panel.losses)]))
+    step = max(1, BLOCK // max(1, points * len(panel.seeds)))
+    scores = np.full((len(views), rows, len(panel.discriminators), len(panel.losses)), np.nan)
+    for start in range(0, rows if panel.sets and panel.judges else 0, step):
+        part = slice(start, start + step)
+        scores[:, part] = _scores(panel, draws.of(part), views)
+    return scores
 
 
-def iqa_panel(
-    cells: pd.DataFrame, scores: Mapping[str, Predictions], losses: Sequence[str], seeds: Sequence[int]
-) -> Panel:
-    """The FR-IQA side: predictions of every ranked loss on every benchmark, aligned by image."""
-    cells = cells[(cells["role"] == "metric_benchmark") & ~cells["baseline"]].assign(lower_better=0.0)
-    return _panel(cells, scores, losses, seeds, judges=None)
+def _scores(panel: Panel, draws: Draws, views: Sequence[View]) -> Array:
+    drawn_sets, found = set_weights(draws), []
+    by_set = [_by_view(panel, part, counts, views) for part, counts in zip(panel.sets, draws.contents, strict=True)]
+    for v, view in enumerate(views):
+        weights = drawn_sets * view.sets(panel)
+        over_sets = mean(
+            np.stack(np.broadcast_arrays(*(one[v] for one in by_set)), 1), weights[:, :, None, None, None], axis=1
+        )
+        found.append(mean(over_sets, draws.seeds[:, None, :, None], axis=2))
+    return np.stack(found)
 
 
-def optimization_panel(
-    cells: pd.DataFrame,
-    scores: Mapping[str, Predictions],
-    losses: Sequence[str],
-    seeds: Sequence[int],
-    discriminator: str,
-) -> Panel:
-    """The optimization side under one discriminator: the judges that have a family, turned so that higher is better."""
-    cells = cells[
-        (cells["role"] == "judging")
-        & ~cells["baseline"]
-        & (cells["family"] != "")
-        & (cells["discriminator"] == discriminator)
-    ]
-    return _panel(cells, scores, losses, seeds, judges=tuple(dict.fromkeys(cells["judge"])))
+def _by_view(panel: Panel, part: ImageSet, counts: Array, views: Sequence[View]) -> list[Array]:
+    """(R, D, S, L) for each view: points of one test set, averaged within families and over them. Views that differ in
+    the sets alone share their array."""
+    means = _image_means(part, counts)  # R, D, J, S, L
+    lost = np.zeros((1, 1, 1, 1), bool) if panel.diverged is None else panel.diverged[:, None]
+
+    @cache
+    def points(z: bool, last: bool) -> Array:
+        placed = np.where(lost & np.isnan(means), -np.inf, means) if last else means
+        return z_scores(means) if z else borda(placed)
+
+    @cache
+    def averaged(z: bool, last: bool, judges: tuple[int, ...]) -> Array:
+        names = dict.fromkeys(panel.families[i] for i in judges)
+        members = [[i for i in judges if panel.families[i] == name] for name in names]
+        families = [mean(points(z, last)[:, :, rows], np.ones(1), axis=2) for rows in members]
+        if not families:
+            return np.full(means[:, :, 0].shape, np.nan)
+        return mean(np.stack(families, axis=2), np.ones(1), axis=2)
+
+    return [averaged(view.z_scores, view.diverged_last, tuple(view.judges(panel))) for view in views]
 
 
-def _panel(
-    cells: pd.DataFrame,
-    scores: Mapping[str, Predictions],
-    losses: Sequence[str],
-    seeds: Sequence[int],
-    judges: tuple[str, ...] | None,
-) -> Panel:
-    sets = tuple(
-        _image_set(name, cells[cells["data_set"] == name], scores, losses, seeds, judges or ("",))
-        for name in dict.fromkeys(cells["data_set"])
-    )
-    families = dict(zip(cells["judge"], cells["family"], strict=True))
-    return Panel(tuple(losses), tuple(seeds), sets, tuple(families[judge] for judge in judges or ()))
+def wins(panel: Panel) -> Array:
+    """(D, L, L): in how many blocks (test set, judge of the score, seed) the first loss's image mean beats the
+    second's, a tie being half, each family, test set and seed with equal weight in all. What a Bradley-Terry model is
+    fitted to."""
+    won = np.zeros((len(panel.discriminators), len(panel.losses), len(panel.losses)))
+    sizes = {name: panel.families.count(name) for name in panel.families}
+    weights = np.array([1 / (len(sizes) * sizes[name]) for name in panel.families])
+    for part in panel.sets:
+        means = _image_means(part, np.ones((1, part.contents)))[0]  # D, J, S, L
+        if panel.diverged is not None:
+            means = np.where(panel.diverged[:, None] & np.isnan(means), -np.inf, means)
+        first, second = means[..., :, None], means[..., None, :]
+        share = (first > second) + 0.5 * (first == second)
+        won += np.einsum("j,djslm->dlm", weights, share)
+    won[:, np.arange(len(panel.losses)), np.arange(len(panel.losses))] = 0.0
+    return won
 
 
-def _image_set(
-    name: str,
-    cells: pd.DataFrame,
-    scores: Mapping[str, Predictions],
-    losses: Sequence[str],
-    seeds: Sequence[int],
-    judges: tuple[str, ...],
-) -> ImageSet:
-    done = cells[cells["status"] == "done"]
-    of_set = distinct(scores[key] for key in done["key"])
-    images, places = _together(of_set)
-    values = np.full((len(judges), len(seeds), len(losses), len(images.names)), np.nan)
-    for cell in done.itertuples():
-        trial = scores[cell.key]
-        at = slice(None) if pd.isna(cell.seed) else list(seeds).index(cell.seed)
-        row = values[judges.index(cell.judge), at, list(losses).index(cell.loss)]
-        row[..., places[of_set.index(trial.images)]] = trial.values * (-1.0 if cell.lower_better == 1.0 else 1.0)
-    content = np.unique(images.contents, return_inverse=True)[1]
-    return ImageSet(name, values, content, images.labels)
-
-
-def _together(parts: Sequence[Images]) -> tuple[Images, list[np.ndarray]]:
-    """The images that any of `parts` has, by name, and where in them those of each part are."""
-    if not parts:
-        return Images(np.zeros(0, str), np.zeros(0, str), np.zeros(0)), []
-    names, contents, labels = (
-        np.concatenate([getattr(part, field) for part in parts]) for field in ("names", "contents", "labels")
-    )
-    names, first = np.unique(names, return_index=True)
-    return Images(names, contents[first], labels[first]), [np.searchsorted(names, part.names) for part in parts]
+def set_weights(draws: Draws) -> Array:
+    """(R, T): a set of which no content was drawn has no weight."""
+    there = [(counts.sum(1) > 0).astype(float) for counts in draws.contents]
+    return draws.sets * np.stack(np.broadcast_arrays(*there), axis=1) if there else draws.sets
 
 
 def _srcc_of_set(part: ImageSet, counts: Array) -> Array:
     """(R, S, L): SRCC of every seed and loss on one benchmark whose contents are drawn `counts` (R, C) times."""
     assert part.labels is not None
-    _, seeds, losses, images = part.values.shape
+    _, _, seeds, losses, images = part.values.shape
     if not images:
         return np.full((len(counts), seeds, losses), np.nan)
-    columns = [part.values[0, s, j] for s, j in np.ndindex(seeds, losses)]
+    columns = [part.values[0, 0, s, j] for s, j in np.ndindex(seeds, losses)]
     known = {column.tobytes(): column for column in columns}  # seeds that share one trial are computed once
     by_column = dict(zip(known, srcc_resampled(list(known.values()), part.labels, counts, part.content), strict=True))
     return np.stack([by_column[column.tobytes()] for column in columns], axis=1).reshape(len(counts), seeds, losses)
 
 
 def _image_means(part: ImageSet, counts: Array) -> Array:
-    """(R, J, S, L): image means on one test set whose contents are drawn `counts` (R, C) times."""
+    """(R, D, J, S, L): image means on one test set whose contents are drawn `counts` (R, C) times."""
     weights = counts[:, part.content]
     total = weights.sum(1)
-    sums = np.einsum("rn,jsln->rjsl", weights, part.values)
-    drawn = (total > 0)[:, None, None, None]
-    return np.where(drawn, sums / np.where(total > 0, total, 1.0)[:, None, None, None], np.nan)
-
-
-def _set_weights(draws: Draws) -> Array:
-    """(R, number of sets): a set of which no content was drawn has no weight."""
-    drawn = np.stack([counts.sum(1) > 0 for counts in draws.contents], axis=1)
-    weights: Array = draws.sets * drawn
-    return weights
+    *shape, images = part.values.shape
+    if not part.values.size:
+        return np.full((len(counts), *shape), np.nan)
+    sums = (weights @ part.values.reshape(-1, images).T).reshape(len(counts), *shape)
+    drawn = (total > 0)[:, None, None, None, None]
+    return np.where(drawn, sums / np.where(total > 0, total, 1.0)[:, None, None, None, None], np.nan)

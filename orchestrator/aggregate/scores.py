@@ -1,28 +1,25 @@
-"""Reads a grid's evidence out of the store: the only module here that touches grid and store.
+"""Reads a grid's evidence out of the store: the only module here that touches the grid.
 
 Everything downstream takes what `Evidence` holds, so tables and statistics are tested without a store.
-
-`cells`: one row a label (a cell-level evaluation of one trial; several labels may share one trial):
-role, loss, discriminator, initialization, task, backbone, start, seed, data_set, judge, family, baseline, kind, key,
-status (done, diverged, failed, missing, parent diverged, parent failed), because (the ancestor that stopped it),
-lower_better (judging) and validation_psnr, validation_psnr_bicubic (optimization, dB).
-`scores`: by key, the per-image predictions of the done benchmarks and judgings (predictions.py).
-`restorations`: one row a set of restored images: loss, discriminator, seed, data_set, baseline, key, status, folder.
 """
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
 
-from orchestrator import matrix
-from orchestrator.aggregate import predictions
+from orchestrator import circularity, matrix
+from orchestrator.aggregate import finished, origins
+from orchestrator.aggregate.finished import Finished
 from orchestrator.aggregate.predictions import Predictions
+from orchestrator.aggregate.records import NUMBERS
 from orchestrator.identity import key
 from orchestrator.manifests import Manifests
-from orchestrator.sections import Grid
-from orchestrator.spec import Trial, parents
+from orchestrator.matrix import Label
+from orchestrator.sections import DiscriminatorLevel, Grid
+from orchestrator.spec import Calibrated, Judging, Trial
 from orchestrator.store import Store
 
 LABEL_FIELDS = (
@@ -39,15 +36,15 @@ LABEL_FIELDS = (
     "family",
     "baseline",
 )
-NUMBERS = ("lower_better", "validation_psnr", "validation_psnr_bicubic")
 SCORED_ROLES = ("metric_benchmark", "judging", "iqa_benchmark")
+RESTORATIONS = ["loss", "discriminator", "seed", "data_set", "baseline", "key", "status", "folder"]
 TWINS = "-twins"
 """Ends the names of tables and figures that hold the random twins."""
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """What the tables are computed from. The columns of the frames are named at the head of this module."""
+    """What the tables are computed from. Factors that do not apply are empty."""
 
     name: str
     seeds: tuple[int, ...]
@@ -58,33 +55,62 @@ class Evidence:
     discriminators: tuple[str, ...]
     label_kind: str
     cells: pd.DataFrame
+    """One row a label (a cell-level evaluation of one trial; several labels may share one trial): role, loss,
+    discriminator, initialization, task, backbone, start, seed, data_set, judge, family, baseline, kind, key, status
+    (done, diverged, failed, missing, parent diverged, parent failed, unreadable), because (the ancestor that stopped
+    it, or what is wrong with its files), lower_better (judging) and validation_psnr, validation_psnr_bicubic,
+    validation_psnr_spread (optimization, dB)."""
     scores: Mapping[str, Predictions]
+    """By key, the per-image predictions of the done benchmarks and judgings."""
     restorations: pd.DataFrame
+    """One row a set of restored images: loss, discriminator, seed, data_set, baseline, key, status, folder."""
+    levels: pd.DataFrame
+    """One row a discriminator: discriminator (its name), head, backbone, start, weight (raw, or as multiple of the
+    reference where it is calibrated; NaN where it is no factor)."""
+    circular: pd.DataFrame
+    """One row a judge of the score and a loss of this group that are kin: judge, loss, why, which begins with the
+    degree. A judge of which nobody has declared what it is kin to is 'undeclared' with every loss."""
+    trials: pd.DataFrame
+    """One row a trial of the study, by key: kind, name, status, seconds, device, git_commit, git_dirty, record (path of
+    its record.json), mlflow (address of its run within MLflow's pages). What is not known is empty or NaN."""
+    curves: pd.DataFrame
+    """One row a point of the learning curves of the SR trials: key, loss, discriminator, seed, baseline, name, step,
+    value."""
+    faults: pd.DataFrame
+    """One row a finished trial whose files cannot be used: kind, key, what."""
 
     def groups(self) -> Iterator[tuple[str, "Evidence"]]:
         """(what ends the names of its tables and figures, evidence) for each group of losses that are ranked together:
         all but the twins, and where there are twins, these. What depends on no loss is in both, a baseline is ranked in
-        none, and the images of baselines are in both, to compare with."""
+        none, and the images and curves of baselines are in both, to compare with."""
         if not self.twins:
             yield "", self
             return
-        twin, shown = (frame["loss"].isin(self.twins) for frame in (self.cells, self.restorations))
-        ranked = replace(self, twins=(), cells=self.cells[~twin], restorations=self.restorations[~shown])
-        yield "", ranked
-        beside = self.restorations["baseline"].astype(bool)
-        cells = self.cells[twin | (self.cells["loss"] == "")]
-        yield TWINS, replace(ranked, losses=self.twins, cells=cells, restorations=self.restorations[shown | beside])
+        twin = self.cells["loss"].isin(self.twins)
+        yield "", self._ranking(self.losses, self.cells[~twin])
+        yield TWINS, self._ranking(self.twins, self.cells[twin | (self.cells["loss"] == "")])
+
+    def _ranking(self, losses: tuple[str, ...], cells: pd.DataFrame) -> "Evidence":
+        """Of `losses` alone, with these `cells`."""
+        kin = self.circular[self.circular["loss"].isin(losses)]
+        shown, curves = (
+            frame[frame["loss"].isin(losses) | frame["baseline"].astype(bool)]
+            for frame in (self.restorations, self.curves)
+        )
+        return replace(self, losses=losses, twins=(), cells=cells, circular=kin, restorations=shown, curves=curves)
 
 
 def read(grid: Grid) -> Evidence:
-    """The evidence that the store holds for the grid."""
+    """The evidence that the store holds for the grid. What cannot be read counts as not there, and is in `faults`."""
     store = Store(grid.runtime.storage)
     study = matrix.expand(grid, Manifests.read(store.root))
-    outcomes = _Outcomes(store)
-    cells = pd.DataFrame([_cell(label, outcomes, store) for label in study.labels])
-    cells["seed"] = cells["seed"].astype("Int64")
-    scored = cells[cells["role"].isin(SCORED_ROLES) & (cells["status"] == "done")]
-    folders = {unit: store.folder(kind, unit) for kind, unit in zip(scored["kind"], scored["key"], strict=True)}
+    trials = finished.lineage(label.spec for label in study.labels)
+    found = finished.read(store, trials, _on_one_set(study.labels))
+    cells = pd.DataFrame([_cell(label, found) for label in study.labels]).astype({"seed": "Int64"})
+    curves, lost = origins.curves(cells, store)
+    runs, unlinked = origins.mlflow_runs(store.root, grid.name)
+    faults = [(trials[name].KIND, name, what) for name, what in [*found.faults.items(), *lost.items()]]
+    faults += [("mlflow", "", unlinked)] if unlinked else []
     return Evidence(
         name=grid.name,
         seeds=tuple(grid.seeds),
@@ -93,63 +119,66 @@ def read(grid: Grid) -> Evidence:
         discriminators=tuple(study.discriminators),
         label_kind=study.label_kind,
         cells=cells,
-        scores=predictions.read(folders),
-        restorations=_restorations(study.labels, outcomes, store),
+        scores=found.scores,
+        restorations=_restorations(study.labels, found, store),
+        levels=_levels(grid.discriminators()),
+        circular=_circular(grid),
+        trials=origins.trials(study.labels, trials, found, store, runs),
+        curves=curves,
+        faults=pd.DataFrame(faults, columns=["kind", "key", "what"]),
     )
 
 
-class _Outcomes:
-    """Status of a trial and, where it never ran, the ancestor that stopped it. Asks the store once per trial."""
-
-    def __init__(self, store: Store) -> None:
-        self.store = store
-        self.known: dict[tuple[str, str], tuple[str, str]] = {}
-
-    def of(self, trial: Trial) -> tuple[str, str, str]:
-        """(key, status, because) of `trial`."""
-        address = key(trial)
-        unit = (trial.KIND, address)
-        if unit not in self.known:
-            own = self.store.status(*unit)
-            self.known[unit] = (own, "") if own else self._why(trial)
-        return address, *self.known[unit]
-
-    def _why(self, trial: Trial) -> tuple[str, str]:
-        for _, parent in parents(trial):
-            address, status, because = self.of(parent)
-            if status in ("diverged", "failed"):
-                return f"parent {status}", f"{parent.KIND} {address}"
-            if status.startswith("parent"):
-                return status, because
-        return "missing", ""
+def _on_one_set(labels: Iterable[Label]) -> dict[str, list[str]]:
+    """The keys of the evaluations that must be of the same images, by the name of their set."""
+    found: dict[str, list[str]] = {}
+    for label in labels:
+        if label.role in SCORED_ROLES:
+            words = "test set" if label.role == "judging" else f"{label.task or 'fr'} benchmark"
+            found.setdefault(f"{words} {label.data_set}", []).append(key(label.spec))
+    return found
 
 
-def _cell(label: Any, outcomes: _Outcomes, store: Store) -> dict[str, Any]:
-    address, status, because = outcomes.of(label.spec)
+def _cell(label: Label, found: Finished) -> dict[str, Any]:
+    address = key(label.spec)
+    status, because = found.outcomes[address]
     row = {name: getattr(label, name) for name in LABEL_FIELDS}
     row |= {"kind": label.spec.KIND, "key": address, "status": status, "because": because}
-    wanted = status in ("done", "diverged") and label.role in ("judging", "optimization")
-    numbers = store.record(label.spec.KIND, address).get("numbers", {}) if wanted else {}
-    return row | {name: float(numbers.get(name, "nan")) for name in NUMBERS}
+    record = found.records.get(address)
+    return row | (dict(record.numbers) if record else dict.fromkeys(NUMBERS, math.nan))
 
 
-def _restorations(labels: Iterable[Any], outcomes: _Outcomes, store: Store) -> pd.DataFrame:
+def _restorations(labels: Iterable[Label], found: Finished, store: Store) -> pd.DataFrame:
     rows: dict[tuple[Any, ...], dict[str, Any]] = {}
     for label in labels:
-        if label.role != "judging":
-            continue
         unit = (label.loss, label.discriminator, label.seed, label.data_set)
-        if unit not in rows:
-            address, status, _ = outcomes.of(label.spec.restoration)
-            rows[unit] = {
-                "loss": label.loss,
-                "discriminator": label.discriminator,
-                "seed": label.seed,
-                "data_set": label.data_set,
-                "baseline": label.baseline,
-                "key": address,
-                "status": status,
-                "folder": str(store.folder("restoration", address)),
-            }
-    columns = ["loss", "discriminator", "seed", "data_set", "baseline", "key", "status", "folder"]
-    return pd.DataFrame(list(rows.values()), columns=columns).astype({"seed": "Int64"})
+        if isinstance(label.spec, Judging) and isinstance(label.spec.restoration, Trial) and unit not in rows:
+            address = key(label.spec.restoration)
+            rows[unit] = {name: getattr(label, name) for name in RESTORATIONS[:5]}
+            folder = str(store.folder("restoration", address))
+            rows[unit] |= {"key": address, "status": found.outcomes[address][0], "folder": folder}
+    return pd.DataFrame(list(rows.values()), columns=RESTORATIONS).astype({"seed": "Int64"})
+
+
+def _levels(found: Iterable[DiscriminatorLevel]) -> pd.DataFrame:
+    rows = []
+    for name, head, backbone, start, weight in found:
+        number = weight.times if isinstance(weight, Calibrated) else math.nan if weight is None else float(weight)
+        rows.append((name, head, backbone, start, number))
+    return pd.DataFrame(rows, columns=["discriminator", "head", "backbone", "start", "weight"])
+
+
+def _circular(grid: Grid) -> pd.DataFrame:
+    rows = []
+    for judge in (name for name, family in grid.judges.families().items() if family):
+        for loss in (*grid.matrix.loss, *grid.matrix.twins):
+            if why := _kinship(grid, judge, loss):
+                rows.append((judge, loss, why))
+    return pd.DataFrame(rows, columns=["judge", "loss", "why"])
+
+
+def _kinship(grid: Grid, judge: str, loss: str) -> str | None:
+    if judge not in circularity.KINSHIP:  # whoever leaves out circular judges wants those that are known not to be
+        return f"undeclared: nobody has declared which networks {judge} shares (orchestrator/circularity.py)"
+    level = grid.backbones[loss]
+    return circularity.shared(judge, level.model, level.weights if isinstance(level.weights, str) else "released")

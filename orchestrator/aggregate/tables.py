@@ -4,89 +4,81 @@ Every row says how many seeds are there of how many planned (a seed is there whe
 trials that took, and their keys (counting.py). Holes stay empty.
 """
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
+from types import MappingProxyType
 
-import numpy as np
 import pandas as pd
 
-from orchestrator.aggregate import asymmetry as asymmetries
-from orchestrator.aggregate.correlation import Array
-from orchestrator.aggregate.counting import both_sides, judged_cells, over_seeds, planned, with_counts
+from orchestrator.aggregate import measures, perspectives, ranked_tables
+from orchestrator.aggregate.claims import Basis
+from orchestrator.aggregate.contrasts import contrast
+from orchestrator.aggregate.counting import over_seeds, planned, with_counts
+from orchestrator.aggregate.panel import iqa_panel
 from orchestrator.aggregate.per_trial import correlations, image_means
-from orchestrator.aggregate.ranking import (
-    Panel,
-    everything,
-    iqa_panel,
-    iqa_scores,
-    optimization_panel,
-    optimization_scores,
-    ranks,
-    z_scores,
-)
+from orchestrator.aggregate.perspectives import INDEPENDENT
+from orchestrator.aggregate.ranking import iqa_scores, ranks
+from orchestrator.aggregate.resampling import everything
 from orchestrator.aggregate.scores import Evidence
 from orchestrator.aggregate.writing import Table
+from orchestrator.sections.claims import Claim, Difference, Levels
 
 TRANSFER = ["task", "backbone", "initialization", "start", "data_set"]
 APART = "random twins, apart"
-STATUSES = ("done", "diverged", "failed", "missing", "parent diverged", "parent failed")
+STATUSES = ("done", "diverged", "failed", "missing", "parent diverged", "parent failed", "unreadable")
 
 
-def build(evidence: Evidence) -> list[Table]:
-    """All tables of the study, the main one first; then those of the random twins, where there are any."""
-    groups = [_apart(table, suffix) for suffix, group in evidence.groups() for table in _tables(group)]
+def build(
+    evidence: Evidence,
+    stated: Mapping[str, Claim] = MappingProxyType({}),
+    elsewhere: Mapping[str, Evidence] = MappingProxyType({}),
+) -> list[Table]:
+    """All tables of the study, the main one first; then those of the random twins, where there are any. Claims are
+    about the ranked losses, not their twins; `elsewhere` is the evidence of the grids that they name."""
+    groups, basis_of = [], partial(_basis, elsewhere)
+    for suffix, group in evidence.groups():
+        ranked = ranked_tables.build(group, {} if suffix else stated, basis_of)
+        groups += [_apart(table, suffix) for table in [*ranked, *_tables(group)]]
     return [*groups, missing(evidence)]
 
 
+def _basis(elsewhere: Mapping[str, Evidence], claim: Claim, basis: Basis) -> Basis | str:
+    """What a claim rests on: this grid's own trials, or those of the grid that it names."""
+    if claim.grid is None:
+        return basis
+    if claim.grid not in elsewhere:
+        return f"it rests on {claim.grid}, whose trials were not read"
+    _, evidence = next(elsewhere[claim.grid].groups())
+    if not (evidence.cells["status"] == "done").any():
+        return f"it rests on {claim.grid}, of which no trial is there: sweep that grid"
+    return Basis(perspectives.seen(evidence, basis.view), view=basis.view, needed=basis.needed)
+
+
 def _apart(table: Table, suffix: str) -> Table:
-    """The table of a group of losses, whose name ends in `suffix`: that of the main group is left as it is."""
-    return replace(table, name=table.name + suffix, title=f"{table.title}: {APART}") if suffix else table
+    """The table of a group of losses, whose name ends in `suffix`: that of the main group is left as it is. What says
+    that circular judges are left out stays last."""
+    if not suffix:
+        return table
+    stem = table.name.removesuffix(INDEPENDENT)
+    name = stem + suffix + table.name.removeprefix(stem)
+    return replace(table, name=name, title=f"{table.title}: {APART}")
 
 
 def _tables(evidence: Evidence) -> list[Table]:
-    """All tables on the losses that are ranked together."""
-    iqa = iqa_panel(evidence.cells, evidence.scores, evidence.losses, evidence.seeds)
-    panels = {
-        name: optimization_panel(evidence.cells, evidence.scores, evidence.losses, evidence.seeds, name)
-        for name in evidence.discriminators
-    }
-    asymmetry, ranking = asymmetries.asymmetry(iqa, panels)
-    judged, compared = judged_cells(evidence.cells), both_sides(evidence.cells, evidence.discriminators)
+    """The tables of a group of losses in which nothing is ranked but IQA scores."""
     return [
-        Table(
-            "asymmetry",
-            "Asymmetry",
-            "Agreement of the ranking of losses as metrics (IQA score) with their ranking as "
-            "training losses (optimization score): +1 is full agreement. smallest p is the least p that can be "
-            "attained at this number of losses.",
-            with_counts(asymmetry, compared, ["discriminator"]),
-            method=asymmetries.METHOD,
-        ),
-        Table(
-            "ranks",
-            "Ranks of the losses",
-            "Rank 1 is best; shift = optimization rank - IQA rank, so a positive shift is "
-            "a loss that trains worse than it measures. Bounds are 95 % bootstrap intervals, made as the asymmetry "
-            "table's are.",
-            with_counts(ranking, compared, ["loss", "discriminator"]),
-        ),
-        fr_iqa_by_loss(evidence, iqa_scores(iqa, everything(iqa))[0] if iqa.sets else np.full(len(iqa.losses), np.nan)),
+        fr_iqa_by_loss(evidence),
         optimization_by_judge(evidence),
-        Table(
-            "optimization_score",
-            "Optimization score by loss and discriminator",
-            "Borda points over the ranked losses "
-            "present, 1 is best and 0 worst, averaged within judge families, over families, test sets and seeds; the "
-            "z-score is the second view. Only judges with a family count. Comparable within a discriminator, not "
-            "between them.",
-            with_counts(_optimization_scores(panels), judged, ["loss", "discriminator"]),
-        ),
         *iqa_transfer(evidence),
+        *adversarial_weight(evidence),
+        stability(evidence),
         counts(evidence),
     ]
 
 
-def fr_iqa_by_loss(evidence: Evidence, iqa_score: Array) -> Table:
+def fr_iqa_by_loss(evidence: Evidence) -> Table:
     """Correlations of every loss with the labels of every FR benchmark, and its IQA score and rank."""
     cells, by = evidence.cells[evidence.cells["role"] == "metric_benchmark"], ["loss", "data_set"]
     trials = correlations(evidence.scores, cells["key"], fitted=True)
@@ -94,6 +86,8 @@ def fr_iqa_by_loss(evidence: Evidence, iqa_score: Array) -> Table:
     rows = planned(cells, by).merge(over_seeds(values, by, ["srcc", "krcc", "plcc", "plcc_fitted"]), how="left", on=by)
     fits = values.groupby(by)["converged"].agg(lambda fit: f"converged {int(fit.sum())} of {len(fit)}")
     rows = rows.merge(fits.rename("fit").reset_index(), how="left", on=by)
+    panel = iqa_panel(evidence.cells, evidence.scores, evidence.losses, evidence.seeds)
+    iqa_score = iqa_scores(panel, everything(panel))[0]
     ranked = pd.DataFrame({"loss": evidence.losses, "iqa_score": iqa_score, "iqa_rank": ranks(iqa_score)})
     return Table(
         "fr_iqa_by_loss",
@@ -123,28 +117,6 @@ def optimization_by_judge(evidence: Evidence) -> Table:
         "seeds. Judges without a family are printed beside and not in the score; baselines are never ranked.",
         with_counts(rows, cells, by),
     )
-
-
-def _optimization_scores(panels: Mapping[str, Panel]) -> pd.DataFrame:
-    frames = []
-    for name, panel in panels.items():
-        if not panel.sets:
-            continue
-        score = optimization_scores(panel, everything(panel))[0]
-        z_score = optimization_scores(panel, everything(panel), view=z_scores)[0]
-        frames.append(
-            pd.DataFrame(
-                {
-                    "loss": panel.losses,
-                    "discriminator": name,
-                    "optimization_score": score,
-                    "optimization_rank": ranks(score),
-                    "z_score": z_score,
-                }
-            )
-        )
-    columns = ["loss", "discriminator", "optimization_score", "optimization_rank", "z_score"]
-    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
 
 
 def iqa_transfer(evidence: Evidence) -> list[Table]:
@@ -193,6 +165,54 @@ def survivors(rows: pd.DataFrame, cells: pd.DataFrame, by: list[str]) -> pd.Data
     lost = marks.groupby(by)[["parent_diverged", "otherwise_absent"]].sum().reset_index()
     counted = rows.merge(lost, on=by, how="left")
     return counted[[*(name for name in counted if name != "keys"), "keys"]]
+
+
+def adversarial_weight(evidence: Evidence) -> list[Table]:
+    """Quality over the adversarial weight, against the smallest weight of the same discriminator; no table where the
+    weight is no factor."""
+    levels = evidence.levels[evidence.levels["weight"].notna()]
+    if levels.empty:
+        return []
+    measured, rows = measures.quality(evidence), []
+    for same, group in levels.groupby(["head", "backbone", "start"], sort=False):
+        for weight, loss in itertools.product(sorted(group["weight"]), evidence.losses):
+            factors = dict(zip(("head", "backbone", "start"), same, strict=True))
+            found = contrast(_against(factors, weight, group["weight"].min(), loss), measured)
+            numbers = {"quality": found.estimate, "quality_low": found.low, "quality_high": found.high}
+            rows.append({**factors, "weight": weight, "loss": loss, **numbers, "keys": " ".join(sorted(found.keys))})
+    note = (
+        "Judge scores (higher is better, in standard deviations of each judge over the warm-up's outputs) "
+        "less those under the smallest weight of the same discriminator, paired by seed; 95 % intervals over "
+        "seeds and test sets."
+    )
+    return [Table("adversarial_weight", "Quality over the adversarial weight", note, pd.DataFrame(rows))]
+
+
+def _against(factors: Mapping[str, str], weight: float, smallest: float, loss: str) -> Difference:
+    of, over = (Levels.model_validate({"loss": loss, "weight": value, **factors}) for value in (weight, smallest))
+    return Difference(
+        contrast="difference", says="quality against the smallest weight", matters=0.1, measure="quality", of=of,
+        over=over, pairs=("seed",), direction="higher",
+    )  # fmt: skip
+
+
+def stability(evidence: Evidence) -> Table:
+    """How steadily the SR trials of every loss and discriminator train."""
+    by = ["loss", "discriminator", "baseline"]
+    cells = evidence.cells[evidence.cells["role"] == "optimization"]
+    done = cells[cells["status"] == "done"]
+    spread = over_seeds(done, by, ["validation_psnr"])
+    within = done.groupby(by, sort=False)["validation_psnr_spread"].mean().reset_index()
+    lost = (cells["status"] == "diverged").groupby([cells[name] for name in by], sort=False).sum()
+    rows = planned(cells, by).merge(spread, how="left", on=by).merge(within, how="left", on=by)
+    rows = rows.merge(lost.rename("diverged").reset_index(), on=by)
+    return Table(
+        "stability",
+        "Stability of training",
+        "Validation PSNR (dB): mean and sd over seeds; validation_psnr_spread is the standard deviation over the last "
+        "checkpoints of a run, mean over seeds. diverged: runs that diverged, which are in neither.",
+        with_counts(rows, cells, by),
+    )
 
 
 def counts(evidence: Evidence) -> Table:

@@ -1,15 +1,17 @@
-"""A table and its files: CSV and Parquet at full precision, Markdown with three decimals for people."""
+"""A table and its files: CSV and Parquet long and at full precision, Markdown and LaTeX folded for people."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pandas as pd
 
+from orchestrator.aggregate import latex
+from orchestrator.aggregate.folding import Column, columns
+from orchestrator.aggregate.folding import text as text
 from orchestrator.matrix import OPINION
 
+PIPE = r"\|"
 CAUTION = "demonstration, not evidence"
 
 
@@ -30,21 +32,10 @@ class Table:
     """How the numbers are made, where that is long."""
 
 
-def text(value: Any) -> str:
-    """A cell for people: three decimals, nothing for a hole, yes for a true mark."""
-    if isinstance(value, bool | np.bool_):
-        return "yes" if value else ""
-    if value is None or pd.isna(value):
-        return ""
-    if isinstance(value, float | np.floating):
-        return "<0.001" if 0 < value < 0.0005 else f"{value:.3f}".replace("-0.000", "0.000")
-    return str(value)
-
-
 def markdown(table: Table, label_kind: str) -> str:
     """The table as Markdown, headed by the caution that its labels deserve and by their kind; keys stand in the CSV and
     Parquet files."""
-    names, warning = [name for name in table.frame if name != "keys"], caution(label_kind)
+    warning = caution(label_kind)
     lines = [
         f"# {table.title}",
         "",
@@ -56,14 +47,36 @@ def markdown(table: Table, label_kind: str) -> str:
     ]
     if table.frame.empty:
         return "\n".join([*lines, "No rows.", ""])
-    columns = [[text(value).replace("|", "\\|") for value in table.frame[name]] for name in names]
-    lines += [f"| {' | '.join(names)} |", f"|{'---|' * len(names)}"]
-    lines += [f"| {' | '.join(row)} |" for row in zip(*columns, strict=True)]
+    shown = columns(table.frame)
+    lines += [_row([_beside(c.heading, c.beside_heading) for c in shown])]
+    lines += [f"|{'|'.join('---:' if c.number else '---' for c in shown)}|"]
+    lines += [_row(cells) for cells in zip(*map(_cells, shown), strict=True)]
     return "\n".join([*lines, ""])
 
 
+def _cells(column: Column) -> list[str]:
+    beside = column.beside or [""] * len(column.cells)
+    return [_beside(cell, more) for cell, more in zip(column.cells, beside, strict=True)]
+
+
+def _beside(cell: str, more: str) -> str:
+    return f"{cell} ({more})" if more else cell
+
+
+def _row(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(' '.join(cell.split()).replace('|', PIPE) for cell in cells)} |"
+
+
+def tex(table: Table, label_kind: str) -> str:
+    """The table as LaTeX (latex.py); how its numbers are made is a comment in the file, for whoever cites it."""
+    warning = caution(label_kind)
+    said = f"{f'{warning.capitalize()}. ' if warning else ''}Labels: {label_kind}. {table.note}"
+    return latex.typeset(table.name, table.title, said, table.frame, table.method)
+
+
 def write(tables: Sequence[Table], folder: Path, label_kind: str) -> list[Path]:
-    """Writes every table as CSV, Parquet and Markdown into `folder`; returns the paths."""
+    """Writes every table as CSV, Parquet, Markdown and LaTeX into `folder`, and all.tex, a document of all of them;
+    returns the paths of the tables."""
     folder.mkdir(parents=True, exist_ok=True)
     written = []
     for table in tables:
@@ -71,5 +84,7 @@ def write(tables: Sequence[Table], folder: Path, label_kind: str) -> list[Path]:
         table.frame.to_csv(stem.with_suffix(".csv"), index=False)
         table.frame.to_parquet(stem.with_suffix(".parquet"), index=False)
         stem.with_suffix(".md").write_text(markdown(table, label_kind), encoding="utf-8")
-        written += [stem.with_suffix(suffix) for suffix in (".csv", ".parquet", ".md")]
+        stem.with_suffix(".tex").write_text(tex(table, label_kind), encoding="utf-8")
+        written += [stem.with_suffix(suffix) for suffix in (".csv", ".parquet", ".md", ".tex")]
+    (folder / "all.tex").write_text(latex.document([table.name for table in tables]), encoding="utf-8")
     return written

@@ -9,6 +9,7 @@ from orchestrator.sections.axes import (
     WeightsFile,
     discriminator_levels,
 )
+from orchestrator.sections.claims import Agreement, AgreementChange, Claim, Difference, Levels, Trend, Upset
 from orchestrator.sections.common import Section
 from orchestrator.sections.data import (
     DataSection,
@@ -24,8 +25,12 @@ from orchestrator.sections.training import GENERATORS, OfficialGenerator, Runtim
 
 __all__ = [
     "GENERATORS",
+    "Agreement",
+    "AgreementChange",
     "BackboneLevel",
+    "Claim",
     "DataSection",
+    "Difference",
     "DiscriminatorAxis",
     "DiscriminatorLevel",
     "Exclude",
@@ -33,6 +38,7 @@ __all__ = [
     "ImageFolders",
     "IqaFolder",
     "LadderSet",
+    "Levels",
     "Matrix",
     "OfficialGenerator",
     "OfficialSet",
@@ -41,6 +47,8 @@ __all__ = [
     "Section",
     "SplitByReference",
     "SuperResolutionSection",
+    "Trend",
+    "Upset",
     "Warmup",
     "WeightsFile",
     "discriminator_levels",

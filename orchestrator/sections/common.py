@@ -24,7 +24,7 @@ class Section(BaseModel):
 
 def listed(value: Any) -> Any:
     """A single level may be written without brackets."""
-    return tuple(value) if isinstance(value, list) else (value,)
+    return tuple(value) if isinstance(value, list | tuple) else (value,)
 
 
 def _weight(value: Any) -> spec.Weight:

@@ -6,6 +6,7 @@ from pydantic import Field
 
 from orchestrator import spec
 from orchestrator.sections.axes import BackboneLevel, DiscriminatorLevel, Exclude, Matrix, discriminator_levels
+from orchestrator.sections.claims import Claim, ClaimName
 from orchestrator.sections.common import Name, Section, Seed
 from orchestrator.sections.data import DataSection, IqaSets, PhotographSplit
 from orchestrator.sections.training import IqaTransferSection, Judges, Runtime, SuperResolutionSection
@@ -29,6 +30,7 @@ class Grid(Section):
     super_resolution: SuperResolutionSection
     iqa_transfer: IqaTransferSection | None = None
     judges: Judges
+    claims: dict[ClaimName, Claim] = Field(default_factory=dict)
     runtime: Runtime = Runtime()
 
     def discriminators(self) -> list[DiscriminatorLevel]:

@@ -92,7 +92,7 @@ class SuperResolution(Trial):
     """Trains SwinIR. The warm-up is the same kind with `start`, `loss` and `discriminator` None: pixel loss alone."""
 
     KIND: ClassVar[str] = "super_resolution"
-    VERSION: ClassVar[int] = 2
+    VERSION: ClassVar[int] = 3
     generator: SwinIR
     scale: int
     train: SrData
@@ -127,8 +127,10 @@ class Judging(Trial):
     """Per-image scores of one judge on the images of one restoration."""
 
     KIND: ClassVar[str] = "judging"
-    VERSION: ClassVar[int] = 2
+    VERSION: ClassVar[int] = 3
     restoration: Restoration | Parent
+    against: Restoration | Parent | None
+    """The warm-up's restoration of the same test set, for an own judge that compares with it; None for all others."""
     test: SrData
     scale: int
     """The reference is trimmed to multiples of it, as the restored image was."""

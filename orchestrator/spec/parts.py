@@ -256,7 +256,7 @@ class IqaTraining(Model):
 
 @dataclass(frozen=True, kw_only=True)
 class Judge(Model):
-    """A pyiqa metric and the version of pyiqa that computes it."""
+    """A metric of pyiqa, or one of this project's own, and the version of what computes it."""
 
     metric: str
     version: str

@@ -13,12 +13,14 @@ from PIL import Image
 from orchestrator import grid as grids
 from orchestrator import matrix
 from orchestrator.aggregate.predictions import Images, Predictions
-from orchestrator.aggregate.scores import NUMBERS, Evidence
+from orchestrator.aggregate.records import NUMBERS
+from orchestrator.aggregate.scores import Evidence
 from orchestrator.identity import key
 from orchestrator.manifests import Manifests
 from orchestrator.store import Store
 
 SCORE_COLUMNS = ("key", "kind", "measure", "data_set", "split", "image", "content", "seed", "prediction", "label")
+PSNRS = {"validation_psnr": 24.0, "validation_psnr_bicubic": 23.5, "validation_psnr_spread": 0.25}
 GRID = """
 name: tiny
 seeds: [0, 1]
@@ -116,6 +118,13 @@ def write_images(label, folder, side, source):
             Image.fromarray(pixels).save(folder / part / f"{name}.png")
 
 
+def write_record(folder, numbers):
+    """A trial's record.json with these numbers."""
+    record = {"key": folder.name, "numbers": numbers, "seconds": 2.5, "device": "some processor"}
+    record["provenance"] = {"git_commit": "0123456789abcdef", "git_dirty": False}
+    (folder / "record.json").write_text(json.dumps(record))
+
+
 def fill(store, study, status=lambda label: "done", side=64, source=picture):
     """Finishes every trial of the study's labels with the status that `status(label)` gives; None leaves it out."""
     generator = np.random.default_rng(0)
@@ -130,13 +139,16 @@ def fill(store, study, status=lambda label: "done", side=64, source=picture):
         if state == "failed":
             (folder / "FAILED").write_text("out of memory\n")
             continue
-        numbers = {"lower_better": float(label.judge in ("piqe", "gmsd")), "validation_psnr": 24.0}
-        (folder / "record.json").write_text(json.dumps({"numbers": numbers | {"validation_psnr_bicubic": 23.5}}))
+        write_record(folder, {"lower_better": float(label.judge in ("piqe", "gmsd"))} if label.judge else PSNRS)
+        if label.role == "optimization":
+            curve = {"step": [0, 10, 0], "name": ["loss", "loss", "pixel"], "value": [0.5, 0.25, 0.125]}
+            pq.write_table(pa.table(curve), folder / "curves.parquet")
         if label.role in ("metric_benchmark", "judging", "iqa_benchmark"):
             pq.write_table(pa.table(invented_scores(label, generator)), folder / "scores.parquet")
         if label.role == "judging":
             restored = store.folder("restoration", key(label.spec.restoration))
             write_images(label, restored, side, source)
+            write_record(restored, {})
             (restored / "DONE").write_text("done\n")
         (folder / "DONE").write_text(f"{state}\n")
 
@@ -203,12 +215,28 @@ def predicted(values, labels=None, contents=None, names=None):
     return Predictions(images, np.asarray(values, float))
 
 
-def evidence_of(cells, scores, losses, discriminators=("none",), seeds=(0,), twins=()):
-    """`Evidence` of rows of cells and of predictions by key."""
-    frame = pd.DataFrame(cells).astype({"seed": "Int64"})
-    restorations = pd.DataFrame(
-        columns=["loss", "discriminator", "seed", "data_set", "baseline", "key", "status", "folder"]
-    )
+def frame(columns, rows=()):
+    """A frame with the columns that one string names."""
+    return pd.DataFrame(list(rows), columns=columns.split())
+
+
+def evidence_of(cells, scores, losses, discriminators=("none",), seeds=(0,), twins=(), **frames):
+    """`Evidence` of rows of cells and of predictions by key. `frames` may be levels, circular, trials, curves, faults:
+    without them, discriminators without parts, and trials of which nothing but kind and status is known."""
+    cells = pd.DataFrame(cells).astype({"seed": "Int64"})
+    units = cells.drop_duplicates("key")
+    unknown = [(kind, kind, state, np.nan, "", "", None, "", "") for kind, state in units[["kind", "status"]].values]
+    trials = frame("kind name status seconds device git_commit git_dirty record mlflow", unknown)
+    empty = {
+        "restorations": frame("loss discriminator seed data_set baseline key status folder"),
+        "levels": frame(
+            "discriminator head backbone start weight", [(name, "", "", "", np.nan) for name in discriminators]
+        ),
+        "circular": frame("judge loss why"),
+        "trials": trials.set_axis(pd.Index(units["key"], name="key")),
+        "curves": frame("key loss discriminator seed baseline name step value"),
+        "faults": frame("kind key what"),
+    }
     return Evidence(
         name="small",
         seeds=tuple(seeds),
@@ -216,9 +244,9 @@ def evidence_of(cells, scores, losses, discriminators=("none",), seeds=(0,), twi
         twins=tuple(twins),
         discriminators=tuple(discriminators),
         label_kind="severity labels, not human opinion",
-        cells=frame,
+        cells=cells,
         scores=scores,
-        restorations=restorations,
+        **(empty | frames),
     )
 
 

@@ -1,119 +1,113 @@
+from dataclasses import replace
+
 import numpy as np
-import pandas as pd
 import pytest
-from PIL import Image
+from matplotlib import pyplot as plt
 
-from orchestrator.aggregate import crops, figures
-from orchestrator.aggregate.crops import BESIDE, CROP, busiest_window, enlarge, strip_images
-from orchestrator.aggregate.figures import draw_ranks, draw_strip
-from tests.aggregate.conftest import picture
+from orchestrator.aggregate import figures
+from orchestrator.aggregate.figures.labels import lanes, spread
+from orchestrator.aggregate.figures.theme import DARK, DASHES, LIGHT, Mark
+from tests.aggregate.conftest import cell, evidence_of, tree
+from tests.aggregate.figure_material import chart, material, shared, texts
 
-
-def restored(folder, sizes, losses=("vgg",), seeds=(0,)):
-    """`restorations` of every set of `sizes`, {set: {image: (height, width)}}, whose images are there."""
-    rows = []
-    for data_set, images in sizes.items():
-        for loss, seed in [("bicubic", None), *((loss, seed) for loss in losses for seed in seeds)]:
-            own = folder / data_set / f"{loss}{seed}"
-            for image, (height, width) in images.items():
-                pixels = picture(image, 8 * (max(height, width) // 8 + 1))[:height, :width]
-                parts = {"images": pixels if loss == "bicubic" else 255 - pixels}
-                if loss == "bicubic":
-                    parts |= {"reference": pixels, "low_resolution": pixels[::4, ::4]}
-                for part, shown in parts.items():
-                    (own / part).mkdir(parents=True, exist_ok=True)
-                    Image.fromarray(shown).save(own / part / f"{image}.png")
-            discriminator = "" if loss == "bicubic" else "none"
-            row = {"loss": loss, "discriminator": discriminator, "seed": seed, "data_set": data_set}
-            rows.append(row | {"baseline": loss == "bicubic", "status": "done", "folder": str(own)})
-    columns = ["loss", "discriminator", "seed", "data_set", "baseline", "status", "folder"]
-    return pd.DataFrame(rows, columns=columns).astype({"seed": "Int64"})
-
-
-def test_crops_fit_images_of_any_size(tmp_path):
-    sizes = {"tests": {"small": (40, 32), "medium": (96, 128), "large": (1356, 2040)}}
-    found = dict(strip_images(restored(tmp_path, sizes)))
-    assert {name: cut[BESIDE, "HR"].shape for name, cut in found.items()} == {
-        "small": (32, 32, 3),
-        "medium": (CROP, CROP, 3),
-        "large": (CROP, CROP, 3),
-    }
-    for name, cut in found.items():
-        assert {crop.shape for crop in cut.values()} == {cut[BESIDE, "HR"].shape}, name
-        np.testing.assert_array_equal(cut["none", "vgg"], 255 - cut[BESIDE, "HR"])
-        np.testing.assert_array_equal(cut[BESIDE, "LR"], enlarge(cut[BESIDE, "LR"][::4, ::4], 4))
-        strip = draw_strip(name, cut)
-        figures.plt.close(strip)
-
-
-def test_images_of_one_name_in_two_sets_are_named_with_their_set(tmp_path):
-    sizes = {"set14": {"img_001": (64, 64), "baboon": (64, 64)}, "urban100": {"img_001": (64, 72)}}
-    names = [name for name, _ in strip_images(restored(tmp_path, sizes))]
-    assert names == ["baboon", "set14-img_001", "urban100-img_001"]
+SIZES = {  # of those that grow with losses and discriminators; the others have one
+    "ranks": [(3, 1), (6, 10), (24, 3)],
+    "slopes": [(3, 1), (6, 10), (24, 3)],
+    "sensitivity": [(3, 1), (3, 10)],
+    "learning-curves": [(3, 1), (3, 10), (24, 2)],
+    "loss-terms": [(3, 1), (3, 4), (24, 2)],
+    "stability": [(3, 1), (3, 10), (24, 2)],
+    "artifacts": [(3, 1), (3, 10), (24, 2)],
+}
 
 
 @pytest.mark.parametrize(
-    ("most", "expected"),
+    ("name", "losses", "discriminators"),
+    [(name, *size) for name in figures.CHARTS for size in SIZES.get(name, [(3, 1)])],
+)
+def test_no_text_is_cut_off_nor_lies_on_another(name, losses, discriminators):
+    figure = chart(name, material(losses, discriminators, seeds=(0,)))
+    width, height = figure.get_size_inches() * 72
+    assert width <= 7.0 * 72 + 1e-6
+    found = texts(figure)
+    plt.close(figure)
+    assert len(found) > 5
+    for words, box in found:
+        assert box.min() >= -0.5, words
+        assert box[2] <= width + 0.5, words
+        assert box[3] <= height + 0.5, words
+    clashes = [(a, b) for i, (a, one) in enumerate(found) for b, other in found[:i] if shared(one, other) > 1.5]
+    assert clashes == []
+
+
+def test_a_loss_looks_the_same_in_all_figures_and_like_no_other():
+    for theme in (LIGHT, DARK):
+        marks = material(24, 1).marks(theme)
+        assert len({(mark.color, mark.marker) for mark in marks.values()}) == 25
+        assert len({(mark.color, str(mark.dash)) for mark in marks.values()}) == 25
+        assert marks["pixel"] == Mark(theme.faint, "x", DASHES[1])
+    shown, colors = material(3, 1), {}
+    for name in ("ranks", "slopes", "learning-curves", "artifacts"):
+        figure = chart(name, shown)
+        colors[name] = {line.get_color() for line in figure.axes[0].lines} & set(LIGHT.losses)
+        plt.close(figure)
+    assert set(map(frozenset, colors.values())) == {frozenset(LIGHT.losses[:3])}
+
+
+def test_spread_keeps_order_and_moves_little():
+    np.testing.assert_allclose(spread([1, 2, 3], 0.9, 0, 9), [1, 2, 3])
+    np.testing.assert_allclose(spread([2, 2, 2], 1, 0, 9), [1, 2, 3])
+    np.testing.assert_allclose(spread([5, 1, 1.5], 1, 0, 9), [5, 0.75, 1.75])
+
+
+def test_spread_stays_within_its_bounds():
+    np.testing.assert_allclose(spread([1, 1, 1, 4], 1, 1, 4), [1, 2, 3, 4])
+    np.testing.assert_allclose(spread([4, 4, 4], 1, 1, 4), [2, 3, 4])
+
+
+def test_intervals_that_touch_have_lanes_of_their_own():
+    assert lanes([1, 2, np.nan, 4, 1], [3, 5, np.nan, 6, 6]) == [0, 1, 0, 0, 2]
+
+
+def test_charts_are_written_in_both_themes_and_the_same_again(tmp_path):
+    shown = material(3, 1, suffix="-twins")
+    drawn = [figures.write(shown.tables, shown.evidence, tmp_path / run, "-twins") for run in "ab"]
+    assert list(drawn[0].charts) == list(figures.CHARTS)
+    assert tree(tmp_path / "a") == sorted(
+        f"{name}-twins{end}" for name in figures.CHARTS for end in (".svg", "-dark.svg", ".png")
+    )
+    for name in tree(tmp_path / "a"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes(), name
+    ranks = drawn[0].charts["ranks"]
+    assert (ranks.light.name, ranks.dark.name) == ("ranks-twins.svg", "ranks-twins-dark.svg")
+    assert (ranks.png.name, ranks.title) == ("ranks-twins.png", "IQA rank against optimization rank")
+    assert LIGHT.paper in ranks.light.read_text()
+    assert DARK.paper in ranks.dark.read_text()
+
+
+def test_what_cannot_be_drawn_is_left_out(tmp_path):
+    evidence = evidence_of([cell("optimization", "a", loss="vgg")], {}, ["vgg"])
+    drawn = figures.write({}, evidence, tmp_path / "none")
+    assert (drawn, tree(tmp_path / "none")) == (figures.Drawn({}, {}), [])
+    shown = material(1, 2)
+    for name in ("claims", "sensitivity", "stability", "optimization_by_judge", "adversarial_weight", "iqa_transfer"):
+        shown.tables[name] = shown.table(name).iloc[:0]  # as of a grid without any
+    silent = replace(shown.evidence, curves=shown.evidence.curves.iloc[:0])
+    assert figures.write(shown.tables, silent, tmp_path / "one").charts == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "table", "column"),
     [
-        (400, ["a0", "a1", "a2", "b0", "b1", "b2"]),
-        (8, ["a0", "a1", "b0", "b1"]),  # 2 crops an image besides LR and HR: room for 4 images
-        (2, ["a0"]),
-        (1, ["a0"]),
+        ("sensitivity", "sensitivity", "spearman"),
+        ("stability", "stability", ["validation_psnr_sd", "validation_psnr_spread", "diverged"]),
+        ("artifacts", "optimization_by_judge", "mean"),
+        ("adversarial-weight", "adversarial_weight", "quality"),
+        ("ranks", "ranks", "optimization_rank"),
+        ("slopes", "ranks", "iqa_rank"),
     ],
 )
-def test_the_more_crops_an_image_has_the_fewer_images_are_shown(most, expected, tmp_path, monkeypatch):
-    monkeypatch.setattr(crops, "MOST_CROPS", most)
-    sizes = {name: {f"{name}{i}": (64, 64) for i in range(4)} for name in "ab"}
-    assert [name for name, _ in strip_images(restored(tmp_path, sizes, seeds=(0, 1)))] == expected
-
-
-def test_a_set_without_its_bicubic_images_is_left_out(tmp_path):
-    frame = restored(tmp_path, {"a": {"x": (64, 64)}, "b": {"y": (64, 64)}})
-    frame.loc[(frame["loss"] == "bicubic") & (frame["data_set"] == "a"), "status"] = "missing"
-    assert [name for name, _ in strip_images(frame)] == ["y"]
-
-
-def test_the_busiest_window_is_that_of_the_largest_variance():
-    image = np.random.default_rng(0).integers(0, 256, (64, 80, 3), dtype=np.uint8)
-    image[20:52, 36:68] //= 2
-    grey = image.mean(axis=2)
-    spreads = {(t, left): grey[t : t + 24, left : left + 24].var() for t in range(0, 41, 4) for left in range(0, 57, 4)}
-    assert busiest_window(image, 24, 4) == max(spreads, key=spreads.get)
-
-
-def test_the_first_of_equal_windows_is_taken():
-    assert busiest_window(np.full((100, 120, 3), 77, np.uint8), 48, 4) == (0, 0)
-    assert busiest_window(np.full((48, 48, 3), 77, np.uint8), 48, 4) == (0, 0)
-
-
-def ranking(losses, discriminators):
-    columns = ("iqa_rank", "optimization_rank", "shift")
-    rows = [
-        {"loss": f"loss{i}", "discriminator": name}
-        | {f"{column}{end}": i + 1.0 for column in columns for end in ("", "_low", "_high")}
-        for name in discriminators
-        for i in range(losses)
-    ]
-    return pd.DataFrame(rows)
-
-
-def agreement(discriminators, p=1e-5):
-    row = {"losses": 24, "spearman": 1.0, "spearman_low": 0.9, "spearman_high": 1.0, "spearman_p": p}
-    return pd.DataFrame([{"discriminator": name, **row} for name in discriminators])
-
-
-@pytest.mark.parametrize(("losses", "columns"), [(6, 3), (24, 1)])
-def test_many_losses_get_larger_panels_below_each_other(losses, columns):
-    names = ["none", "patch-dinov2-released-w0.003", "patch"]
-    figure = draw_ranks(ranking(losses, names), agreement(names), figures.THEMES["light"])
-    assert figure.axes[0].get_subplotspec().get_gridspec().ncols == columns
-    assert [axis.get_title(loc="left") for axis in figure.axes] == names
-    assert {text.get_text() for axis in figure.axes for text in axis.texts} >= {f"loss{i}" for i in range(losses)}
-    assert figure.axes[0].texts[-1].get_text() == "ρ = +1.00 [+0.90, +1.00], p < 0.001"
-    figures.plt.close(figure)
-
-
-def test_a_single_loss_has_no_figure_of_ranks(tmp_path):
-    drawn = figures.write(ranking(1, ["none"]), agreement(["none"]), restored(tmp_path, {}), tmp_path / "figures")
-    assert drawn == figures.Drawn(None, {})
-    assert list((tmp_path / "figures").iterdir()) == []
+def test_a_table_of_holes_has_no_figure(name, table, column):
+    shown = material(3, 1)
+    shown.table(table)[column] = 0 if column == "diverged" else np.nan
+    assert figures.CHARTS[name][2](shown, LIGHT) is None

@@ -1,162 +1,204 @@
-import io
+import base64
+import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
-from rich.console import Console
-from typer import Typer
-from typer.testing import CliRunner
 
-from orchestrator.aggregate import __main__ as command
-from orchestrator.aggregate.crops import CROP, busiest_window, enlarge
-from orchestrator.aggregate.figures import GAP, HEAD, ROW_HEAD, ZOOM
-from orchestrator.aggregate.report import ranks_view, view
+from orchestrator.aggregate import flipping
+from orchestrator.aggregate.crops import BESIDE
+from orchestrator.aggregate.provenance import MLFLOW
 from orchestrator.aggregate.writing import Table
-from tests.aggregate.conftest import tree
+from tests.aggregate import page_material
+from tests.aggregate.page_material import HOSTILE, Page
+
+LOADS = ("src", "srcset", "data", "action", "poster", "background")
 
 
 @pytest.fixture(scope="module")
-def runner():
-    app = Typer()
-    app.command()(command.main)
-    return lambda *words: CliRunner().invoke(app, list(words))
+def evidence(filled):
+    return page_material.evidence(filled[0])
 
 
 @pytest.fixture(scope="module")
-def written(filled, tmp_path_factory):
-    """(summary, what was printed) of an aggregation of the filled store."""
-    console = Console(record=True, width=200, quiet=False, file=io.StringIO())
-    return command.aggregate(filled[0], tmp_path_factory.mktemp("out"), console), console.export_text()
+def text(evidence, tmp_path_factory):
+    return page_material.write(evidence, tmp_path_factory.mktemp("page"))
 
 
-def test_the_page_is_self_contained_and_says_what_it_is(written):
-    page = written[0].report.read_text()
-    assert "demonstration, not evidence" in page
-    assert "severity labels, not human opinion" in page
-    assert "<script" not in page
-    assert not re.search(r'(?:src|href|srcset)="(?!data:|#)', page)
+@pytest.fixture(scope="module")
+def page(text):
+    return Page(text)
 
 
-def test_tables_and_figures_are_written_and_the_summary_printed(written):
-    summary, words = written
-    expected = {
-        "report.html",
-        "tables/asymmetry.csv",
-        "tables/ranks.parquet",
-        "tables/missing.md",
-        "figures/ranks.png",
-        "figures/ranks.svg",
-        "figures/strip-chelsea.png",
-        "figures/strip-retina.svg",
-    }
-    assert expected <= set(tree(summary.out))
-    assert "Asymmetry (demonstration, not evidence" in words
-    assert f"{summary.done} of {summary.planned} trials are there" in words
-    assert str(summary.report) in words
+# ------------------------------------------------------------------------------------------------ sound as HTML
 
 
-def test_a_second_run_writes_equal_files(filled, written, tmp_path):
-    command.aggregate(filled[0], tmp_path, Console(quiet=True))
-    assert tree(tmp_path) == tree(written[0].out)
-    for file in tree(tmp_path):
-        assert (tmp_path / file).read_bytes() == (written[0].out / file).read_bytes(), file
+def test_ids_are_unique_and_links_within_the_page_lead_somewhere(page):
+    ids = [found["id"] for _, found, _ in page.elements if "id" in found]
+    assert len(ids) == len(set(ids))
+    targets = {found["href"][1:] for found, _ in page.all("a") if found["href"].startswith("#")}
+    assert {"claims", "claim-F1", "claim-F5.c", "asymmetry", "methods", "provenance"} <= targets
+    assert targets <= set(ids)
+    labelled = {found["for"] for found, _ in page.all("label") if "for" in found}
+    assert labelled <= set(ids)
 
 
-def test_strips_show_the_pixels_of_the_images(filled, written):
-    strip = np.asarray(Image.open(written[0].out / "figures/strip-chelsea.png").convert("RGB"))
-    bicubic = strip[HEAD + ROW_HEAD :, CROP * ZOOM + GAP :][: CROP * ZOOM, : CROP * ZOOM]
-    image = np.asarray(Image.open(next(filled[2].root.glob("restoration/*/reference/chelsea.png"))))
-    top, left = busiest_window(image, CROP, 4)
-    assert np.array_equal(bicubic, enlarge(image[top : top + CROP, left : left + CROP], ZOOM))
+def test_the_page_loads_nothing(page):
+    for tag, found, _ in page.elements:
+        assert tag not in ("link", "iframe", "object", "embed"), tag
+        for name in LOADS:
+            assert found.get(name, "data:").startswith("data:"), (tag, name)
+    style = next(text for _, text in page.all("style"))
+    assert "url(" not in style
+    assert "@import" not in style
+    links = {found["href"] for found, _ in page.all("a")}
+    assert not {link for link in links if re.match(r"\w+:", link)}
 
 
-def test_an_empty_store_still_gives_a_page(tiny, tmp_path, runner):
-    path, _, _ = tiny
-    result = runner("--grid", str(path), "--out", str(tmp_path / "out"))
-    assert result.exit_code == 0
-    assert "0 of" in result.output
-    assert (tmp_path / "out/report.html").exists()
+def test_pictures_have_words_and_regions_names(page):
+    assert page.all("img")
+    for found, _ in page.all("img"):
+        assert found["alt"] or "src" not in found  # the one that the script fills
+    for found, _ in [*page.all("div", role="region"), *page.all("svg")]:
+        assert found["aria-label"]
+    assert all(found["scope"] in ("col", "row") for found, _ in page.all("th"))
 
 
-def test_the_last_sweep_is_the_default(tiny, tmp_path, runner, monkeypatch):
-    path, _, _ = tiny
-    monkeypatch.chdir(tmp_path)
-    result = runner()
-    assert result.exit_code == 2
-    assert result.output.splitlines() == [
-        "results/last_sweep: not there, so no sweep ran here; name a grid, e.g. --grid grids/demo.yaml"
+def test_each_chart_has_a_light_and_a_dark_picture(page):
+    for name, colour in (("light", "white"), ("dark", "black")):
+        uri = f"data:image/svg+xml;base64,{base64.b64encode(page_material.SVG.format(colour).encode()).decode()}"
+        tag, where = ("img", {"src": uri}) if name == "light" else ("source", {"srcset": uri})
+        assert len(page.all(tag, **where)) == 2, name
+    assert {found["media"] for found, _ in page.all("source")} == {"(prefers-color-scheme: dark)"}
+
+
+def test_names_do_not_run(evidence, tmp_path):
+    trials = evidence.trials.assign(name=HOSTILE, device=HOSTILE, git_commit=HOSTILE)
+    kin = pd.DataFrame({"judge": [HOSTILE], "loss": HOSTILE, "why": HOSTILE})
+    faults = pd.DataFrame({"kind": [HOSTILE], "key": HOSTILE, "what": HOSTILE})
+    names = {"name": HOSTILE, "label_kind": HOSTILE, "losses": (HOSTILE,), "discriminators": (HOSTILE,)}
+    hostile = replace(evidence, trials=trials, circular=kin, faults=faults, **names)
+    frame = pd.DataFrame({HOSTILE: [HOSTILE], "keys": [HOSTILE]})
+    built = [
+        Table("claims", HOSTILE, HOSTILE, page_material.claims(HOSTILE), HOSTILE),
+        Table("counts", HOSTILE, HOSTILE, frame),
     ]
-    (tmp_path / "results").mkdir()
-    (tmp_path / "results/last_sweep").write_text(f"{path}\n")
-    assert runner().exit_code == 0
-    assert (tmp_path / "results/tiny/report.html").exists()
+    text = page_material.write(hostile, tmp_path, built)
+    page = Page(text)
+    assert not [found for _, found, _ in page.elements if "onerror" in found or found.get("src") == "x"]
+    assert len(page.all("script")) == 2
+    trials = json.loads(page.all("script", id="trial-data")[0][1])
+    assert trials["trials"][0][1] == HOSTILE
+    assert "</script><img" not in text
 
 
-def test_a_wrong_grid_is_one_line_and_exit_2(tmp_path, runner):
-    result = runner("--grid", str(tmp_path / "nowhere.yaml"))
-    assert result.exit_code == 2
-    assert len(result.output.splitlines()) == 1
-    assert "nowhere.yaml" in result.output
+# ---------------------------------------------------------------------------------------------- what it says
 
 
-def test_views_fold_bounds_spread_and_counts_into_few_columns():
-    frame = pd.DataFrame(
-        {
-            "discriminator": ["none"],
-            "spearman": [0.5],
-            "spearman_low": [0.1],
-            "spearman_high": [0.9],
-            "seeds": [1],
-            "seeds_planned": [2],
-            "trials": [3],
-            "trials_planned": [4],
-            "keys": ["k"],
-        }
+def test_the_answer_stands_first_behind_the_caution(text, page):
+    answers = [words for found, words in page.all("ol", **{"class": "answers"})]
+    assert text.index("Demonstration, not evidence") < text.index('class="answers"') < text.index('id="claims"')
+    assert "severity labels, not human opinion" in text
+    assert "Undetermined: 3 losses do not tell agreement from asymmetry (F1: 1 − ρ = +0.50" in answers[0]
+    assert "about 24 losses would be needed" in answers[0]
+    assert "supported is “Released beats gan” (F4-a, +0.500 SRCC)" in answers[0]
+
+
+def test_verdicts_are_words(page):
+    chips = [words for found, words in page.all("span") if found.get("class", "").startswith("chip")]
+    assert set(chips) == {"? undetermined", "✓ supported", "✗ contradicted"}
+    assert "effect1 − ρ = +0.50, 95 % +0.25 to +0.75" in page.within("claim-F1")
+
+
+def test_sections_stand_in_the_order_of_the_argument(page):
+    assert [found["id"] for found, _ in page.all("section")] == [
+        "claims", "asymmetry", "ranks", "stability", "crops", "outcomes", "more", "methods", "provenance"
+    ]  # fmt: skip
+    listed = [found["href"][1:] for found, _ in page.all("a") if found["href"][1:] in ("claims", "ranks", "methods")]
+    assert listed == ["claims", "ranks", "methods"]
+
+
+def test_tables_without_circular_judges_stand_beside_unless_they_are_the_same(page):
+    ids = {found["id"] for found, _ in page.all("table") if "id" in found}
+    assert {"table-asymmetry", "table-asymmetry-independent", "table-ranks"} <= ids
+    assert "table-ranks-independent" not in ids
+    assert "Without circular judges: the same." in page.within("block-ranks")
+    assert tuple(words for found, words in page.all("label") if found.get("for", "").endswith("asymmetry")) == (
+        "all judges",
+        "without circular judges",
     )
-    shown = view(Table("asymmetry", "", "", frame))
-    assert [(c.text, c.beside) for c in shown.rows[0][1]] == [
-        ("none", ""),
-        ("0.500", "0.100 to 0.900"),
-        ("1 of 2", ""),
-        ("3 of 4", ""),
-    ]
-    assert shown.rows[0][0] == "keys: k"
 
 
-def test_ranks_are_laid_out_by_discriminator_with_keys_in_each_cell():
-    bounds = {
-        f"{name}_{end}": [1.0, 2.0] for name in ("iqa_rank", "optimization_rank", "shift") for end in ("low", "high")
-    }
-    frame = pd.DataFrame(
-        {
-            "loss": "a",
-            "discriminator": ["none", "patch"],
-            "iqa_rank": 1.0,
-            "optimization_rank": [1.5, 2.0],
-            "shift": [0.5, 1.0],
-            **bounds,
-            "seeds": 1,
-            "seeds_planned": 2,
-            "keys": ["k", "m"],
-        }
-    )
-    row = ranks_view(Table("ranks", "", "", frame)).rows[0][1]
-    assert [(c.text, c.keys) for c in row] == [("a", ""), ("1", ""), ("1.5", "keys: k"), ("2", "keys: m")]
-    assert row[3].beside.splitlines() == ["2 to 2", "shift +1 (2 to 2)", "1 of 2 seeds"]
+def test_every_row_with_keys_leads_to_its_trials(page, evidence):
+    trials = json.loads(page.all("script", id="trial-data")[0][1])
+    links = [found for found, _ in page.all("a") if "data-trials" in found]
+    assert len(links) == 2 * 2 + 6 + 6 + 3 + 3  # both asymmetry tables, ranks, stability, claims and their cards
+    for link in links:
+        first = int(re.match(r"\d+", link["data-trials"])[0])
+        assert trials["trials"][first][0] in link["title"]
+    assert len(trials["trials"]) == len(evidence.trials)
+    assert trials["mlflow"] == MLFLOW
+    key, _, kind, _, seconds, _, commit, root, _ = trials["trials"][first]
+    assert trials["commits"][commit] == "0123456789abcdef"
+    assert seconds == 2.5
+    assert trials["roots"][root].endswith("store")
+    assert evidence.trials.loc[key, "record"].endswith(f"store/{trials['kinds'][kind]}/{key}/record.json")
 
 
-def test_names_are_escaped(tiny, tmp_path, monkeypatch):
-    path, _, _ = tiny
-    read = command.scores.read
+def test_fewer_seeds_than_planned_are_marked(page):
+    assert {words for found, words in page.all("td") if "few" in found.get("class", "")} >= {"1 of 2"}
 
-    def hostile(grid_path):
-        evidence = read(grid_path)
-        object.__setattr__(evidence, "name", "<b>&")
-        return evidence
 
-    monkeypatch.setattr(command.scores, "read", hostile)
-    page = command.aggregate(path, tmp_path / "out", Console(quiet=True)).report.read_text()
-    assert "&lt;b&gt;&amp;" in page
-    assert "<b>&" not in page
+def test_faults_and_methods_are_told(page):
+    assert "store/judging/0123: scores.parquet cannot be read" in page.within("outcomes")
+    methods = page.within("methods")
+    assert "piqe and vgg: architecture: kin" in methods
+    assert "0123456789abcdef on some processor" in methods
+    assert "numpy " + np.__version__ in methods
+
+
+def test_crops_are_there_once_at_their_size(page, evidence):
+    crops = [found for found, _ in page.all("img", **{"class": "crop"}) if "src" in found]
+    names = {(found["data-image"], found["data-row"], found["data-column"]) for found in crops}
+    assert len(names) == len(crops)
+    assert ("chelsea", BESIDE, "HR") in names
+    assert ("chelsea", "patch-vgg-pretext", "vgg") in names
+    assert {(found["width"], found["height"]) for found in crops} == {("64", "64")}
+    assert "Shown: 2 of 3 test images, one window of each, and of 2 seeds the first one." in page.within("crops")
+
+
+def test_no_image_means_no_crops(evidence):
+    assert flipping.flips(evidence.restorations.iloc[:0]) is None
+
+
+def test_tables_of_a_later_version_are_shown_too(page):
+    assert "A table of a later version" in page.within("more")
+
+
+def test_what_is_cut_leads_to_the_file(evidence, tmp_path):
+    long = Table("counts", "Outcomes", "", pd.DataFrame({"loss": ["a"] * 1_200}))
+    page = Page(page_material.write(evidence, tmp_path, [long]))
+    assert "The first 1,000 of 1,200 rows" in page.within("outcomes")
+    assert page.all("a", href="tables/counts.csv")
+
+
+def test_twins_stand_apart(evidence, tmp_path):
+    twins = replace(evidence, losses=("vgg", "vit"), twins=("vgg-r",))
+    own = [Table(f"asymmetry{end}", "A", "", pd.DataFrame({"discriminator": ["none"]})) for end in ("", "-twins")]
+    page = Page(page_material.write(twins, tmp_path, own))
+    ids = [found["id"] for found, _ in page.all("section")]
+    assert ids.index("asymmetry") < ids.index("outcomes") < ids.index("asymmetry-twins") < ids.index("methods")
+    assert page.within("twins") == "Random twins, apart"
+
+
+def test_without_any_table_the_page_says_what_is_missing(evidence, tmp_path):
+    page = Page(page_material.write(evidence, tmp_path, []))
+    assert [words.split(":")[0] for _, words in page.all("strong") if words.endswith(":")] == ["Not asked"] * 3
+
+
+def test_the_same_input_gives_the_same_bytes(evidence, text, tmp_path):
+    path = tmp_path / "a" / "b"
+    path.mkdir(parents=True)
+    assert page_material.write(evidence, tmp_path).replace("..", "") == text.replace("..", "")

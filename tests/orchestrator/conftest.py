@@ -2,6 +2,7 @@
 
 import random
 import re
+import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -40,6 +41,7 @@ def edited(tmp_path: Path) -> Edit:
         assert old in text, f"{FILES[base].name} has no {old!r} to change"
         file = tmp_path / "grid.yaml"
         file.write_text(text.replace(old, new, 1))
+        shutil.copy(FILES["gan_weight"], tmp_path)  # a claim of full rests on it
         return file
 
     return edit

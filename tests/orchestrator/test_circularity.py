@@ -3,10 +3,11 @@
 import pytest
 
 from orchestrator import circularity
+from orchestrator.spec import OWN_JUDGES
 
-STUDY = ("musiq", "maniqa", "topiq_nr", "clipiqa+", "liqe", "afine_all", "psnr", "ssim", "lpips", "dists")
+STUDY = ("musiq", "maniqa", "topiq_nr", "clipiqa+", "liqe", "afine_all", "psnr", "ssim", "lpips", "dists", "artifacts")
 DEMO = ("piqe", "vsi", "gmsd")
-WITHOUT_NETWORK = ("psnr", "ssim", *DEMO)
+WITHOUT_NETWORK = ("psnr", "ssim", "artifacts", *DEMO)
 LOSSES = {
     "vgg16-r": ("timm/vgg16.tv_in1k", "random"),
     "vgg16": ("timm/vgg16.tv_in1k", "released"),
@@ -78,8 +79,12 @@ def test_judges_without_a_network_are_circular_with_nothing_and_say_what_they_ar
 
 def test_every_entry_says_where_it_was_read() -> None:
     for judge, kin in circularity.KINSHIP.items():
-        assert "_arch.py: " in kin.source, judge
+        assert ("_arch.py: " in kin.source) != (judge in OWN_JUDGES), judge
         assert kin.network or not (kin.architecture or kin.pretraining or kin.weights), judge
+
+
+def test_every_own_judge_is_declared() -> None:
+    assert {*OWN_JUDGES} <= {*circularity.KINSHIP}
 
 
 def test_a_judge_that_nobody_declared() -> None:

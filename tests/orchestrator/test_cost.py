@@ -101,7 +101,7 @@ def test_at_most_so_many_records_are_read(demo: Study) -> None:
 
     judgings = [(label.spec, record) for label in demo.labels if label.role == "judging"]
     cost.Costs(Work()).learn(judgings, most=3)
-    assert len(read) == 3 * 2 * 5  # test sets x judges
+    assert len(read) == 3 * 2 * 6  # test sets x judges
 
 
 @pytest.mark.parametrize("text", ["", "{", "{}", "[]", '{"seconds": null}', '{"seconds": "x"}', "\xff"])

@@ -26,7 +26,7 @@ WEIGHT = "allowed: a finite number from 0 up, calibrated, {calibrated: NUMBER}"
 AXIS = "{head: ..., backbone: ..., start: ...}"
 TOP = (
     "name, seeds, numerics, backbones, matrix, exclude, baselines, photographs, data, iqa_sets, pretext, fr_iqa, "
-    "super_resolution, iqa_transfer, judges, runtime"
+    "super_resolution, iqa_transfer, judges, claims, runtime"
 )
 
 

@@ -93,8 +93,8 @@ OF_FULL: dict[str, tuple[Change, Expected]] = {
             (
                 "dta:",
                 "dta: found an unknown field; allowed: name, seeds, numerics, backbones, matrix, exclude, baselines, "
-                "photographs, data, iqa_sets, pretext, fr_iqa, super_resolution, iqa_transfer, judges, runtime; "
-                "did you mean 'data'?",
+                "photographs, data, iqa_sets, pretext, fr_iqa, super_resolution, iqa_transfer, judges, claims, "
+                "runtime; did you mean 'data'?",
             )
         ],
     ),

@@ -33,8 +33,9 @@ def keys(study: Study, kinds: tuple[str, ...] = tuple(spec.KINDS)) -> set[str]:
     return {name for text, name in addresses(study).items() if text.split(":")[0] in kinds}
 
 
-def test_golden_keys(micro: Study) -> None:
-    golden, now = json.loads(GOLDEN.read_text()), addresses(micro)
+def test_golden_keys(edited: Edit, expand: Expand) -> None:
+    study = expand(edited("beside: [psnr]", "beside: [psnr, artifacts]"))
+    golden, now = json.loads(GOLDEN.read_text()), addresses(study)
     assert {text.split(":")[0] for text in golden} == set(spec.KINDS)
     changed = {name: f"{was} -> {now.get(name)}" for name, was in golden.items() if now.get(name) != was}
     assert not changed, (

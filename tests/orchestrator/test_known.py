@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from orchestrator import known
+from orchestrator.spec import OWN_JUDGES
 
 LISTED = """
 import importlib.util, json, runpy, warnings
@@ -31,7 +32,8 @@ def test_names_are_those_of_the_packages() -> None:
     timm, open_clip, judges = json.loads(ended.stdout.splitlines()[-1])
     assert sorted(set(known.timm_models())) == timm
     assert sorted(known.open_clip_models()) == open_clip
-    assert sorted(known.judges()) == judges
+    assert sorted(known.judges()) == sorted([*OWN_JUDGES, *judges])
+    assert not {*OWN_JUDGES} & {*judges}
 
 
 def test_names_of_the_study_are_among_them() -> None:

@@ -15,18 +15,19 @@ RECIPES = ("pretext", "fr_iqa", "super_resolution", "restoration", "judging", "i
 PACKAGES = {
     "spec": "",
     "sections": "spec",
-    "aggregate": "circularity grid identity manifests matrix sections spec store",
+    "aggregate": "circularity grid identity manifests matrix naming sections spec store",
 }
 # module of orchestrator/ -> modules of orchestrator/ and packages of other folders that it imports
 ORCHESTRATOR = {
     "identity": "spec",
     "store": "identity spec",
     "yaml_lines": "",
-    "known": "",
+    "known": "spec",
     "grid_errors": "sections yaml_lines",
     "grid_data_checks": "grid_errors sections spec yaml_lines",
-    "grid_checks": "grid_data_checks grid_errors known matrix sections spec yaml_lines",
-    "grid": "grid_checks grid_errors sections yaml_lines",
+    "grid_claim_checks": "grid_errors matrix sections spec yaml_lines",
+    "grid_checks": "grid_claim_checks grid_data_checks grid_errors known matrix sections spec yaml_lines",
+    "grid": "grid_checks grid_claim_checks grid_errors sections yaml_lines",
     "manifests": "sections spec store",
     "builder": "manifests sections spec",
     "matrix": "builder manifests sections spec",
@@ -44,7 +45,10 @@ ORCHESTRATOR = {
     "reaper": "",
     "runner": "manifests spec store workers",
     "schedule": "plan ready reaper runner sections store",
-    "tracking": "identity plan spec store",
+    "mirrored": "identity spec store",
+    "tracking": "identity manifests mirrored plan spec store",
+    "mirror_reader": "tracking",
+    "restore": "grid identity manifests matrix mirror_reader mirrored plan sections store",
     "fetching": "manifests",
     "preflight": "fetching manifests sections store workers",
     "sweep": "aggregate checks cost forecast grid identity manifests matrix naming plan preflight ready schedule "
@@ -53,7 +57,7 @@ ORCHESTRATOR = {
     "shrink": "sections spec",
     "rehearse": "aggregate cost cost_table fetching grid identity manifests matrix naming plan preflight ready "
     "schedule sections show shrink spec store sweep work",
-    "__main__": "grid plan prefetch rehearse show sweep",
+    "__main__": "grid plan prefetch rehearse restore show sweep",
 }
 # module -> what it imports inside functions alone: planning must not load it
 LAZY = {
@@ -61,7 +65,7 @@ LAZY = {
     "preflight": "workers.data.scan",
     "sweep": "orchestrator.aggregate orchestrator.schedule orchestrator.tracking",
     "rehearse": "orchestrator.aggregate",
-    "__main__": "orchestrator.plan orchestrator.prefetch orchestrator.rehearse orchestrator.sweep",
+    "__main__": "orchestrator.plan orchestrator.prefetch orchestrator.rehearse orchestrator.restore orchestrator.sweep",
 }
 HEAVY = {"ray": {"orchestrator.schedule"}, "mlflow": {"orchestrator.tracking"}, "torch": set(), "torchvision": set()}
 

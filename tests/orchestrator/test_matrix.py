@@ -14,7 +14,7 @@ Edit = Callable[..., Path]
 Expand = Callable[[Path], Study]
 
 # 6 losses (vgg-r is random, the other five are pretext), 5 discriminators: none and 4, of which 3 have the backbone vgg
-# and 1 vit; 2 backbones of IQA models (vgg, vit), 2 tasks, 2 seeds. FR has 2 benchmarks, NR 1; 2 test sets; 5 judges.
+# and 1 vit; 2 backbones of IQA models (vgg, vit), 2 tasks, 2 seeds. FR has 2 benchmarks, NR 1; 2 test sets; 6 judges.
 CELLS = 6 * 5 * 2 * 2 * 2 * 2 + 6 * 4 * 2 * 2  # random and pretext for each backbone, gan for the discriminator's own
 PRETEXT = 5
 METRICS = 5 + 2  # given weights share one fit over the seeds
@@ -27,7 +27,7 @@ COUNTS = {
     "fr_iqa": METRICS,
     "super_resolution": OPTIMIZATIONS,
     "restoration": RESTORATIONS,
-    "judging": RESTORATIONS * 5,
+    "judging": RESTORATIONS * 6,
     "iqa_transfer": MODELS,
     "benchmark": BENCHMARKS,
 }
@@ -48,7 +48,7 @@ def test_counts_of_the_demo(demo: Study) -> None:
     assert (COUNTS["super_resolution"], COUNTS["restoration"], COUNTS["judging"], COUNTS["iqa_transfer"]) == (
         71,
         144,
-        720,
+        864,
         112,
     )
 
@@ -138,6 +138,21 @@ def test_pixel_baseline_runs_under_every_discriminator_without_gan_cells(demo: S
     assert not [label for label in of_role(demo, "iqa_model") if label.loss == builder.PIXEL]
 
 
+def test_an_own_judge_compares_with_the_warm_up_on_the_same_test_set(demo: Study) -> None:
+    warmup = next(x.spec for x in of_role(demo, "optimization") if x.loss == matrix.WARMUP)
+    judged = of_role(demo, "judging")
+    assert {x.loss for x in judged if x.judge == "artifacts"} == {*demo.losses, *matrix.RESERVED} - {matrix.NONE}
+    for label in judged:
+        against = label.spec.against  # type: ignore[attr-defined]
+        if label.judge not in spec.OWN_JUDGES:
+            assert against is None
+            continue
+        assert (against.super_resolution, against.test) == (warmup, label.spec.test)  # type: ignore[attr-defined]
+        assert [role for role, _ in spec.parents(label.spec)] == ["restoration", "against"]
+        assert label.spec.judge.version == "asymmetry-sweep 1"  # type: ignore[attr-defined]
+    assert len({id(x.spec.against) for x in judged}) == 1 + len({x.data_set for x in judged})  # type: ignore[attr-defined]
+
+
 def test_exclude_removes_exactly_its_cells_and_the_trials_that_no_other_needs(
     demo: Study, edited: Edit, expand: Expand
 ) -> None:
@@ -153,7 +168,7 @@ def test_exclude_removes_exactly_its_cells_and_the_trials_that_no_other_needs(
     assert kinds == {
         "super_resolution": optimizations,
         "restoration": optimizations * 2,
-        "judging": optimizations * 2 * 5,
+        "judging": optimizations * 2 * 6,
         "iqa_transfer": models,
         "benchmark": models // 2 * 3,
     }

@@ -68,7 +68,7 @@ def test_a_failed_trial_is_tried_again(demo: Study) -> None:
     assert (node.key, node.status, node.why) == (failed[1], "failed", "failed before; will be tried again")
 
 
-# a change of the finished demo -> new trials by kind. 2 test sets x 5 judges; FR models have 2 benchmarks, NR models 1
+# a change of the finished demo -> new trials by kind. 2 test sets x 6 judges; FR models have 2 benchmarks, NR models 1
 OPTIMIZATIONS_OF_SEED = (6 + 1) * 5
 MODELS_OF_SEED = 2 * 2 * 2 + 6 * 4 * 2  # (random, pretext) x backbones x tasks, and gan
 CHANGES = {
@@ -78,7 +78,7 @@ CHANGES = {
             "fr_iqa": 1,  # vgg-r draws other weights
             "super_resolution": OPTIMIZATIONS_OF_SEED,
             "restoration": OPTIMIZATIONS_OF_SEED * 2,
-            "judging": OPTIMIZATIONS_OF_SEED * 2 * 5,
+            "judging": OPTIMIZATIONS_OF_SEED * 2 * 6,
             "iqa_transfer": MODELS_OF_SEED,
             "benchmark": 2 + MODELS_OF_SEED // 2 * 3,
         },
@@ -90,7 +90,7 @@ CHANGES = {
             "fr_iqa": 2,
             "super_resolution": 10,
             "restoration": 20,
-            "judging": 100,
+            "judging": 120,
             "iqa_transfer": 16,
             "benchmark": 2 * 2 + 8 * 3,
         },
@@ -98,13 +98,13 @@ CHANGES = {
     ),
     "discriminator": (
         ("    - none\n", "    - none\n    - {head: vanilla, backbone: vit, start: pretext}\n"),
-        {"super_resolution": 14, "restoration": 28, "judging": 140, "iqa_transfer": 24, "benchmark": 12 * 3},
+        {"super_resolution": 14, "restoration": 28, "judging": 168, "iqa_transfer": 24, "benchmark": 12 * 3},
         "new discriminator vanilla-vit-pretext",
     ),
     "judge": (("beside: [psnr,", "beside: [nlpd, psnr,"), {"judging": 144}, "new judge nlpd"),
     "test set": (
         ("    natural: [", "    one: [brick]\n    natural: ["),
-        {"restoration": 72, "judging": 72 * 5},
+        {"restoration": 72, "judging": 72 * 6},
         "new data_set one",
     ),
     "benchmark": (

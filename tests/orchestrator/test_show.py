@@ -64,7 +64,7 @@ def test_plan_says_cells_trials_reasons_and_the_longest_path(demo: Study, out: C
     rows = {line.split()[0]: line.split()[1:] for line in lines[2:9]}
     for kind, counts in result.counts().items():
         assert rows[kind] == [str(counts.total()), "-", str(counts.total()), "-", "-", "-"]
-    assert "    720 judging: the store has no judging trial yet" in lines
+    assert "    864 judging: the store has no judging trial yet" in lines
     assert f"about {show.duration(60 * len(result.nodes))} of work (one core)" in text(out)
     assert " -> ".join(names[node.key] for node in result.longest_path()) in text(out)
 

@@ -36,12 +36,12 @@ FULL_MODELS = 2 * 3 * 2 * 5 + 6 * 9 * 2 * 5
 LITE_MODELS = 2 * 2 * 2 * 3 + 6 * 2 * 2 * 3
 # FR benchmarks for one half of the models, NR benchmarks for the other
 COUNTS = {
-    "full": Counter(counts(5, 1, 0, discriminators=10, seeds=5, tests=5, judges=10, fr=4))
+    "full": Counter(counts(5, 1, 0, discriminators=10, seeds=5, tests=5, judges=11, fr=4))
     + Counter({"iqa_transfer": FULL_MODELS, "benchmark": FULL_MODELS // 2 * (4 + 4)}),
-    "lite": Counter(counts(5, 1, 0, discriminators=3, seeds=3, tests=3, judges=6, fr=3))
+    "lite": Counter(counts(5, 1, 0, discriminators=3, seeds=3, tests=3, judges=7, fr=3))
     + Counter({"iqa_transfer": LITE_MODELS, "benchmark": LITE_MODELS // 2 * (3 + 2)}),
-    "gan_weight": Counter(counts(1, 0, 0, discriminators=1 + 2 * 6, seeds=5, tests=5, judges=10, fr=4)),
-    "wide": Counter(counts(24, 0, 24, discriminators=2, seeds=3, tests=5, judges=10, fr=4)),
+    "gan_weight": Counter(counts(1, 0, 0, discriminators=1 + 2 * 6, seeds=5, tests=5, judges=11, fr=4)),
+    "wide": Counter(counts(24, 0, 24, discriminators=2, seeds=3, tests=5, judges=11, fr=4)),
 }
 CELLS = {
     "full": 6 * 10 * 3 * 2 * 2 * 5 + 6 * 9 * 2 * 5,
@@ -89,10 +89,10 @@ def test_cells_and_trials(name: str, studies: dict[str, Study]) -> None:
 
 def test_the_totals_that_the_documents_name() -> None:
     assert {name: counted.total() for name, counted in COUNTS.items()} == {
-        "full": 22761,
-        "lite": 1797,
-        "gan_weight": 7396,
-        "wide": 17055,
+        "full": 24521,
+        "lite": 1992,
+        "gan_weight": 8056,
+        "wide": 18535,
     }
 
 
@@ -194,6 +194,8 @@ def test_an_official_checkpoint_is_imported_in_no_steps(
     study = expand(edited(trained, "{file: swinir.pth}", base="full"))
     warmups = [label.spec for label in of_role(study, "optimization") if label.loss == matrix.WARMUP]
     assert all(isinstance(one, spec.SuperResolution) and one.training.steps == 0 for one in warmups)
+    compared = {x.spec.against.super_resolution for x in of_role(study, "judging") if x.judge == "artifacts"}  # type: ignore[attr-defined]
+    assert compared == {*warmups}
     (start,) = {one.start for one in warmups}  # type: ignore[attr-defined]
     assert isinstance(start, spec.ReleasedWeights)
     assert start.content == f"{spec.UNRESOLVED} file generator ({Path('swinir.pth').absolute()})"

@@ -3,7 +3,8 @@
 import contextlib
 import dataclasses
 import json
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from orchestrator.manifests import Manifests, judge_request
 from orchestrator.store import Store, data_files, identity_record
 from workers import trial
 from workers.context import Context
+from workers.data import layouts, stand_ins
+from workers.data.layouts import DataSetError
 from workers.sources import Sources
 
 MICRO = Path(__file__).parents[1] / "micro.yaml"
@@ -87,7 +90,10 @@ def _is(name: str, found: spec.Trial) -> bool:
             return True
         case ("restoration", spec.Restoration(super_resolution=spec.SuperResolution())):
             return True
-        case ("psnr" | "piqe", spec.Judging(restoration=spec.Restoration(super_resolution=spec.SuperResolution()))):
+        case (
+            "psnr" | "piqe" | "artifacts",
+            spec.Judging(restoration=spec.Restoration(super_resolution=spec.SuperResolution())),
+        ):
             return found.judge.metric == name
         case ("benchmark", spec.Benchmark(model=spec.FrIqa())) | ("iqa-benchmark", spec.Benchmark()):
             return name == "benchmark" or isinstance(found.model, spec.IqaTransfer)
@@ -116,6 +122,8 @@ def numerics() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def micro(tmp_path_factory: pytest.TempPathFactory) -> Graph:
     loaded = grid.load(MICRO)
+    beside = (*loaded.judges.beside, *spec.OWN_JUDGES)
+    loaded = loaded.model_copy(update={"judges": loaded.judges.model_copy(update={"beside": beside})})
     judges = {judge_request(judge).key: {"content": ""} for judge in loaded.judges.families()}  # they need no file
     labels = matrix.expand(loaded, Manifests(judges)).labels
     nodes = plan.build([label.spec for label in labels], {}, lambda _: 1.0).nodes.values()
@@ -145,3 +153,47 @@ def retrained() -> Any:
 def files_of() -> Any:
     """folder -> bytes of its result files by relative path."""
     return results
+
+
+# ------------------------------------------------------------------------------------ data sets on disk
+
+
+@pytest.fixture(scope="session")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Stand-ins of every official layout, each in a folder of its name, and of images, hr and more, with a low side."""
+    folder = tmp_path_factory.mktemp("sets")
+    for layout in layouts.LAYOUTS:
+        stand_ins.write_iqa(layout, folder / layout, contents=4, per_content=6, side=64)
+    stand_ins.write_images([folder / "hr", folder / "more"], count=2, side=64, low_scale=4)
+    return folder
+
+
+@pytest.fixture
+def copy(root: Path, tmp_path: Path) -> Callable[[str], Path]:
+    """name -> a copy of that stand-in which the test may spoil."""
+    return lambda name: shutil.copytree(root / name, tmp_path / name)
+
+
+@pytest.fixture
+def faults() -> Callable[[str, Path], tuple[str, ...]]:
+    """(layout, folder) -> what reading its labels finds wrong."""
+
+    def told(layout: str, folder: Path) -> tuple[str, ...]:
+        with pytest.raises(DataSetError) as raised:
+            layouts.read(layout, folder)
+        assert str(raised.value) == "\n".join(raised.value.faults)
+        return raised.value.faults
+
+    return told
+
+
+@pytest.fixture
+def edit() -> Callable[[Path, str, str], None]:
+    """(file, old, new) puts `new` in the place of the first `old`."""
+
+    def replace(path: Path, old: str, new: str) -> None:
+        text = path.read_text()
+        assert old in text
+        path.write_text(text.replace(old, new, 1))
+
+    return replace

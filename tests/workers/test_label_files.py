@@ -4,46 +4,20 @@ import csv
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from scipy.io import savemat
 
-from workers.data import layouts, stand_ins
-from workers.data.layouts import DataSetError
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("sets")
-    for layout in layouts.LAYOUTS:
-        stand_ins.write_iqa(layout, folder / layout, contents=4, per_content=6, side=64)
-    return folder
-
-
-@pytest.fixture
-def copy(root: Path, tmp_path: Path) -> Callable[[str], Path]:
-    """layout -> a copy of its stand-in that the test may spoil."""
-    return lambda layout: shutil.copytree(root / layout, tmp_path / layout)
-
-
-def faults(layout: str, folder: Path) -> tuple[str, ...]:
-    with pytest.raises(DataSetError) as raised:
-        layouts.read(layout, folder)
-    assert str(raised.value) == "\n".join(raised.value.faults)
-    return raised.value.faults
-
-
-def edit(path: Path, old: str, new: str) -> None:
-    text = path.read_text()
-    assert old in text
-    path.write_text(text.replace(old, new, 1))
-
+from workers.data import layouts
 
 # ---------------------------------------------------------------------------------- wrong label files
 
 
-def test_a_column_too_many_a_bad_number_and_an_image_twice_are_told_at_once(copy: Callable[[str], Path]) -> None:
+def test_a_column_too_many_a_bad_number_and_an_image_twice_are_told_at_once(
+    copy: Callable[[str], Path], faults: Any
+) -> None:
     folder = copy("kadid10k")
     path = folder / "dmos.csv"
     lines = path.read_text().splitlines()
@@ -90,7 +64,7 @@ def test_a_column_too_many_a_bad_number_and_an_image_twice_are_told_at_once(copy
     ],
 )
 def test_a_wrong_line_is_named(
-    layout: str, file: str, old: str, new: str, sentence: str, copy: Callable[[str], Path]
+    layout: str, file: str, old: str, new: str, sentence: str, copy: Callable[[str], Path], faults: Any, edit: Any
 ) -> None:
     folder = copy(layout)
     edit(folder / file, old, new)
@@ -98,7 +72,7 @@ def test_a_wrong_line_is_named(
     assert fault.startswith(f"{folder / file}{sentence}")
 
 
-def test_wrong_workbooks_and_matlab_files_are_named(copy: Callable[[str], Path]) -> None:
+def test_wrong_workbooks_and_matlab_files_are_named(copy: Callable[[str], Path], faults: Any) -> None:
     import openpyxl
 
     folder = copy("spaq")
@@ -128,7 +102,7 @@ def test_wrong_workbooks_and_matlab_files_are_named(copy: Callable[[str], Path])
 # ----------------------------------------------------------------------------------- pyiqa's meta CSVs
 
 
-def test_a_meta_csv_is_turned_and_scaled_by_its_name_or_by_mos_json(copy: Callable[[str], Path]) -> None:
+def test_a_meta_csv_is_turned_and_scaled_by_its_name_or_by_mos_json(copy: Callable[[str], Path], faults: Any) -> None:
     folder = copy("pyiqa_fr")
     path = folder / "meta_info_KADID10kDataset.csv"
     rows = layouts.read("pyiqa_fr", folder)
@@ -148,7 +122,7 @@ def test_a_meta_csv_is_turned_and_scaled_by_its_name_or_by_mos_json(copy: Callab
         assert f"mos.json: found {wrong}; expected {{" in faults("pyiqa_fr", folder)[0]
 
 
-def test_a_meta_csv_is_one_file_with_a_header(copy: Callable[[str], Path]) -> None:
+def test_a_meta_csv_is_one_file_with_a_header(copy: Callable[[str], Path], faults: Any) -> None:
     folder = copy("pyiqa_fr")
     path = folder / "meta_info_KADID10kDataset.csv"
     shutil.copy(path, folder / "meta_info_other.csv")

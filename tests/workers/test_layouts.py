@@ -6,7 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -14,37 +14,10 @@ from scipy.io import loadmat, savemat
 
 from orchestrator import spec
 from workers.data import layouts, stand_ins
-from workers.data.layouts import DataSetError, full_reference
+from workers.data.layouts import full_reference
 from workers.data.layouts.rows import Listing
 
 WITH_REFERENCES = ("kadid10k", "tid2013", "live", "csiq", "pipal", "pyiqa_fr")
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("sets")
-    for layout in layouts.LAYOUTS:
-        stand_ins.write_iqa(layout, folder / layout, contents=4, per_content=6, side=64)
-    return folder
-
-
-@pytest.fixture
-def copy(root: Path, tmp_path: Path) -> Callable[[str], Path]:
-    """layout -> a copy of its stand-in that the test may spoil."""
-    return lambda layout: shutil.copytree(root / layout, tmp_path / layout)
-
-
-def faults(layout: str, folder: Path) -> tuple[str, ...]:
-    with pytest.raises(DataSetError) as raised:
-        layouts.read(layout, folder)
-    assert str(raised.value) == "\n".join(raised.value.faults)
-    return raised.value.faults
-
-
-def edit(path: Path, old: str, new: str) -> None:
-    text = path.read_text()
-    assert old in text
-    path.write_text(text.replace(old, new, 1))
 
 
 def test_every_layout_of_the_specs_is_there() -> None:
@@ -132,7 +105,7 @@ def test_live_drops_the_originals_in_each_folder(root: Path) -> None:
     assert list(parts) == ["jp2k", "jpeg", "wn", "gblur", "fastfading"]
 
 
-def test_live_counts_entries_as_release_2_has_them(copy: Callable[[str], Path]) -> None:
+def test_live_counts_entries_as_release_2_has_them(copy: Callable[[str], Path], faults: Any) -> None:
     folder = copy("live")
     (folder / layouts.STAND_IN).unlink()
     expected = "found that dmos has 29 and orgs has 29 and refnames_all has 29 entries; expected 982"
@@ -159,7 +132,7 @@ def test_the_whole_of_live_by_its_official_order(tmp_path: Path) -> None:
     assert not [image for image in by_image if image.startswith("fastfading")]
 
 
-def test_live_refuses_marks_that_are_neither_yes_nor_no(copy: Callable[[str], Path]) -> None:
+def test_live_refuses_marks_that_are_neither_yes_nor_no(copy: Callable[[str], Path], faults: Any) -> None:
     folder = copy("live")
     found = loadmat(folder / "dmos.mat")
     originals = found["orgs"].copy()
@@ -169,7 +142,7 @@ def test_live_refuses_marks_that_are_neither_yes_nor_no(copy: Callable[[str], Pa
     assert faults("live", folder) == (f"{folder}/dmos.mat: entry 4: {expected}",)
 
 
-def test_csiq_lies_in_a_folder_a_distortion_or_in_one(copy: Callable[[str], Path]) -> None:
+def test_csiq_lies_in_a_folder_a_distortion_or_in_one(copy: Callable[[str], Path], faults: Any, edit: Any) -> None:
     folder = copy("csiq")
     rows = layouts.read("csiq", folder)
     assert rows[0].image == "dst_imgs/BLUR/photo0.BLUR.1.png"
@@ -183,7 +156,7 @@ def test_csiq_lies_in_a_folder_a_distortion_or_in_one(copy: Callable[[str], Path
     assert faults("csiq", folder) == (f"{folder}/csiq_label.txt:1: {expected}",)
 
 
-def test_pipal_is_spread_over_four_folders(root: Path, tmp_path: Path) -> None:
+def test_pipal_is_spread_over_four_folders(root: Path, tmp_path: Path, faults: Any) -> None:
     rows = layouts.read("pipal", root / "pipal")
     assert {row.image.split("/")[0] for row in rows} == {f"Distortion_{k}" for k in (1, 2, 3, 4)}
     assert {row.reference for row in rows} == {f"Train_Ref/A000{k}.bmp" for k in (1, 2, 3, 4)}
@@ -199,7 +172,7 @@ def test_official_splits(root: Path) -> None:
         assert {row.split for row in layouts.read(layout, root / layout)} == {None}
 
 
-def test_koniq_takes_the_larger_images_that_are_there(copy: Callable[[str], Path]) -> None:
+def test_koniq_takes_the_larger_images_that_are_there(copy: Callable[[str], Path], faults: Any) -> None:
     folder = copy("koniq10k")
     assert layouts.read("koniq10k", folder)[0].image == "512x384/00001.jpg"
     shutil.copytree(folder / "512x384", folder / "1024x768")
@@ -209,7 +182,7 @@ def test_koniq_takes_the_larger_images_that_are_there(copy: Callable[[str], Path
     assert "found neither 1024x768/ nor 512x384/" in faults("koniq10k", folder)[0]
 
 
-def test_live_challenge_drops_its_practice_images(copy: Callable[[str], Path]) -> None:
+def test_live_challenge_drops_its_practice_images(copy: Callable[[str], Path], faults: Any) -> None:
     folder = copy("live_challenge")
     names = loadmat(folder / "Data" / "AllImages_release.mat")["AllImages_release"]
     assert [str(name[0][0]) for name in names[:8]] == [f"t{k}.bmp" for k in range(1, 8)] + ["00001.JPG"]

@@ -177,6 +177,12 @@ def test_a_download_is_checked_by_the_digest_in_its_name(tmp_path: Path) -> None
     assert not bad.exists()
 
 
+def test_an_own_judge_needs_no_file_and_no_pyiqa(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyiqa", None)  # importing it is an error now
+    found = prefetch.checked(prefetch.fetch(Wanted("judge", "artifacts"), offline=True))
+    assert (found.files, found.content, found.fault) == ((), "", "")
+
+
 def test_no_network_refuses_and_says_what() -> None:
     with offline.no_network() as refused:
         with pytest.raises(ConnectionRefusedError, match="there is no network here"):

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from orchestrator.spec import MetricFit
-from workers import benchmark, judges, pretext, weights
+from workers import benchmark, judges, pretext, super_resolution, weights
 from workers.context import Interrupted
 from workers.data.photographs import to_tensor
 from workers.data.sr_pairs import evaluation_pairs, upscale_bicubic
@@ -30,6 +30,7 @@ EVERY_KIND = (
     "restoration",
     "psnr",
     "piqe",
+    "artifacts",
     "fr",
     "nr",
     "gan-start",
@@ -170,6 +171,60 @@ def test_a_fall_of_more_than_the_threshold_is_a_divergence(micro: Any, retrained
     assert (outcome.status, outcome.note) == ("diverged", f"validation PSNR fell {fall:.2f} dB below the warm-up's")
     assert set(outcome.files) == {"curves.parquet"}
     assert outcome.numbers == numbers
+
+
+@pytest.mark.parametrize(
+    ("steps", "measured"),
+    [
+        (0, [0]),
+        (3, [3]),
+        (19, [19]),
+        (30, [10, 20, 30]),
+        (99, [11, 22, 33, 44, 55, 66, 77, 88, 99]),
+        (100_000, list(range(10_000, 100_001, 10_000))),
+    ],
+)
+def test_checkpoints_are_equally_spaced_and_end_with_the_training(steps: int, measured: list[int]) -> None:
+    assert super_resolution.checkpoints(steps) == measured
+
+
+@pytest.mark.parametrize("name", ["warm-up", "gan"])
+def test_stability_is_the_spread_over_the_last_checkpoints(
+    name: str, micro: Any, retrained: Any, tmp_path: Path
+) -> None:
+    spec = retrained(micro.trial(name), steps=62, batch=1)
+    numbers = micro.run(spec, tmp_path).numbers
+    curve = pq.read_table(tmp_path / "curves.parquet").to_pandas()
+    measured = curve[curve.name == "validation_psnr"]
+    first = spec.training.discriminator_warmup
+    assert measured.step.to_list() == [first + steps - 1 for steps in (10, 20, 31, 41, 51, 62)]
+    assert measured.value.iloc[-1] == numbers["validation_psnr"]
+    assert numbers["validation_psnr_spread"] == pytest.approx(np.std(measured.value[-5:], ddof=1), rel=1e-9)
+    assert numbers["validation_psnr_spread"] > 0
+
+
+def test_a_checkpoint_is_what_a_shorter_training_ends_with(micro: Any, retrained: Any, tmp_path: Path) -> None:
+    long = retrained(micro.trial("loss"), steps=20)
+    micro.run(long, tmp_path / "long")
+    ended = micro.run(retrained(long, steps=10), tmp_path / "short").numbers
+    curve = pq.read_table(tmp_path / "long" / "curves.parquet").to_pandas()
+    at_ten = curve[(curve.name == "validation_psnr") & (curve.step == 9)]
+    assert at_ten.value.to_list() == [ended["validation_psnr"]]
+    assert "validation_psnr_spread" not in ended  # of one checkpoint there is none
+
+
+def test_measuring_changes_no_weight(
+    micro: Any, retrained: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = retrained(micro.trial("gan"), steps=4)
+    often, never = tmp_path / "often", tmp_path / "never"
+    without = micro.run(spec, never)
+    monkeypatch.setattr(super_resolution, "STEPS_APART", 1)
+    measured = micro.run(spec, often)
+    assert "validation_psnr_spread" in measured.numbers.keys() - without.numbers.keys()
+    names = [name for name in measured.files if name.startswith("weights/")]
+    assert names
+    assert all(measured.files[name] == without.files[name] for name in names)
 
 
 # ---------------------------------------------------------------------------------- restoration and judging

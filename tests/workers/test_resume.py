@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 
+from workers import super_resolution
 from workers.context import Interrupted
 
 # Long enough to be interrupted in every phase: between validations, in the discriminator's warm-up, after calibration.
@@ -20,6 +21,12 @@ SETTINGS: dict[str, dict[str, int]] = {
     "fr": {"steps": 4, "evaluate_every": 2},
     "nr": {"steps": 4, "evaluate_every": 2},
 }
+
+
+@pytest.fixture(autouse=True)
+def _measured_at_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that trainings of a few steps have the checkpoints of long ones."""
+    monkeypatch.setattr(super_resolution, "STEPS_APART", 1)
 
 
 @pytest.fixture

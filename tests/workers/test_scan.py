@@ -3,41 +3,21 @@
 import dataclasses
 import json
 import os
-import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
 
-from workers.data import images, layouts, scan, stand_ins
+from workers.data import images, layouts, scan
 from workers.data.manifest import Manifest
 
-Edit = Callable[[str], Path]
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("sets")
-    for layout in layouts.LAYOUTS:
-        stand_ins.write_iqa(layout, folder / layout, contents=3, per_content=3, side=48)
-    stand_ins.write_images([folder / "hr", folder / "more"], count=2, side=64, low_scale=4)
-    return folder
-
-
-@pytest.fixture
-def copy(root: Path, tmp_path: Path) -> Edit:
-    return lambda name: shutil.copytree(root / name, tmp_path / name)
+Copy = Callable[[str], Path]
 
 
 def scan_one(layout: str, folder: Path) -> Manifest:
     return scan.scan(layout, [folder])
-
-
-def edit(path: Path, old: str, new: str) -> None:
-    text = path.read_text()
-    assert old in text
-    path.write_text(text.replace(old, new, 1))
 
 
 @pytest.mark.parametrize("layout", layouts.LAYOUTS)
@@ -46,7 +26,7 @@ def test_a_stand_in_is_sound_and_says_what_it_is(layout: str, root: Path) -> Non
     official = layouts.LAYOUTS[layout]
     assert found.faults == ()
     assert found.stand_in
-    assert (found.images, found.references) == (9, 3 if official.has_references else 0)
+    assert (found.images, found.references) == (24, 4 if official.has_references else 0)
     assert found.label_low is not None
     assert found.label_high is not None
     assert official.low < found.label_low < found.label_high < official.high
@@ -68,14 +48,14 @@ def test_a_manifest_of_other_fields_is_refused(root: Path) -> None:
 
 
 @pytest.mark.parametrize("layout", ["kadid10k", "live", "koniq10k"])
-def test_content_is_the_same_wherever_the_folder_lies(layout: str, root: Path, copy: Edit) -> None:
+def test_content_is_the_same_wherever_the_folder_lies(layout: str, root: Path, copy: Copy) -> None:
     here, there = scan_one(layout, root / layout), scan_one(layout, copy(layout))
     assert here.content == there.content
     assert here.fingerprint != there.fingerprint
     assert dataclasses.replace(here, folders=there.folders, fingerprint=there.fingerprint) == there
 
 
-def test_content_follows_pixels_labels_names_and_parts(copy: Edit) -> None:
+def test_content_follows_pixels_labels_names_and_parts(copy: Copy, edit: Any) -> None:
     folder = copy("koniq10k")
     contents = [scan_one("koniq10k", folder).content]
     image, labels = folder / "512x384" / "00004.jpg", folder / "koniq10k_distributions_sets.csv"
@@ -95,7 +75,7 @@ def test_content_follows_pixels_labels_names_and_parts(copy: Edit) -> None:
     assert scan_one("koniq10k", folder).content == contents[-1]
 
 
-def test_content_of_images_follows_both_sides_and_no_order_of_folders(root: Path, copy: Edit) -> None:
+def test_content_of_images_follows_both_sides_and_no_order_of_folders(root: Path, copy: Copy) -> None:
     folders = [root / "hr", root / "more"]
     lows = [root / f"{folder.name}_LR_bicubic" / "X4" for folder in folders]
     both = scan.scan("images", folders, lows, 4)
@@ -111,7 +91,7 @@ def test_content_of_images_follows_both_sides_and_no_order_of_folders(root: Path
     assert scan_one("images", folder).content == scan_one("images", root / "hr").content
 
 
-def test_a_known_manifest_of_unchanged_files_reads_no_image(copy: Edit, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_known_manifest_of_unchanged_files_reads_no_image(copy: Copy, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = copy("kadid10k")
     known = scan_one("kadid10k", folder)
     image = folder / "images" / "I01_01_01.png"
@@ -128,7 +108,7 @@ def test_a_known_manifest_of_unchanged_files_reads_no_image(copy: Edit, monkeypa
     assert opened == []
 
 
-def test_a_known_manifest_is_not_believed_about_other_files(copy: Edit) -> None:
+def test_a_known_manifest_is_not_believed_about_other_files(copy: Copy) -> None:
     folder = copy("kadid10k")
     known = scan_one("kadid10k", folder)
     image = folder / "images" / "I01_01_01.png"

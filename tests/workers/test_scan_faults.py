@@ -1,37 +1,23 @@
 """Everything that a scan finds wrong with a data set on disk, each with its sentence."""
 
 import math
-import shutil
 import struct
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image, PngImagePlugin
 
-from workers.data import images, layouts, scan, stand_ins
+from workers.data import images, layouts, scan
 from workers.data.manifest import Faults, Manifest
 
-Edit = Callable[[str], Path]
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("sets")
-    for layout in layouts.LAYOUTS:
-        stand_ins.write_iqa(layout, folder / layout, contents=3, per_content=3, side=48)
-    stand_ins.write_images([folder / "hr", folder / "more"], count=2, side=64, low_scale=4)
-    return folder
+Copy = Callable[[str], Path]
 
 
 @pytest.fixture
-def copy(root: Path, tmp_path: Path) -> Edit:
-    return lambda name: shutil.copytree(root / name, tmp_path / name)
-
-
-@pytest.fixture
-def pairs(copy: Edit) -> tuple[Path, Path]:
+def pairs(copy: Copy) -> tuple[Path, Path]:
     """(folder of originals, folder of their low-resolution side)."""
     return copy("hr"), copy("hr_LR_bicubic") / "X4"
 
@@ -40,13 +26,7 @@ def scan_one(layout: str, folder: Path) -> Manifest:
     return scan.scan(layout, [folder])
 
 
-def edit(path: Path, old: str, new: str) -> None:
-    text = path.read_text()
-    assert old in text
-    path.write_text(text.replace(old, new, 1))
-
-
-def test_everything_wrong_with_a_set_is_told_at_once(copy: Edit) -> None:
+def test_everything_wrong_with_a_set_is_told_at_once(copy: Copy) -> None:
     folder = copy("kadid10k")
     pictures, labels = folder / "images", folder / "dmos.csv"
     lines = labels.read_text().splitlines()
@@ -64,15 +44,15 @@ def test_everything_wrong_with_a_set_is_told_at_once(copy: Edit) -> None:
     decoding = next(fault for fault in found.faults if "not decodable" in fault)
     eight_bits = "expected 8 bits a channel, RGB or grey, without transparency"
     assert set(found.faults) == {
-        f"{folder}: found 8 labelled images; its STAND_IN.json says 9",
+        f"{folder}: found 23 labelled images; its STAND_IN.json says 24",
         f"{pictures}/I01_01_01.png: found the label 5.5; expected a finite number from 1 to 5",
         f"{pictures}/I01_01_02.png: found the label nan; expected a finite number from 1 to 5",
         f"{pictures}/I01_01_03.png: missing; expected the image that the labels name",
         f"{pictures}/I03.png: missing; expected the image that the labels name",
         decoding,
         f"{pictures}/I02_02_02.png: found 48 x 31 pixels; expected at least 32 on each side",
-        f"{pictures}/I02_02_02.png: found 48 x 31 pixels; expected 48 x 48, the size of its reference",
-        f"{pictures}/I02_02_03.png: found 48 x 40 pixels; expected 48 x 48, the size of its reference",
+        f"{pictures}/I02_02_02.png: found 48 x 31 pixels; expected 64 x 64, the size of its reference",
+        f"{pictures}/I02_02_03.png: found 48 x 40 pixels; expected 64 x 64, the size of its reference",
         f"{pictures}/I03_03_01.png: found mode RGBA; {eight_bits}",
     }
     assert decoding.startswith(f"{pictures}/I02_02_01.png: not decodable (")
@@ -82,12 +62,12 @@ def test_everything_wrong_with_a_set_is_told_at_once(copy: Edit) -> None:
     assert not math.isnan(found.label_low or math.nan)
 
 
-def test_official_counts_hold_where_nothing_says_stand_in(copy: Edit) -> None:
+def test_official_counts_hold_where_nothing_says_stand_in(copy: Copy) -> None:
     folder = copy("tid2013")
     (folder / layouts.STAND_IN).unlink()
     assert scan_one("tid2013", folder).faults == (
-        f"{folder}: found 3 references; tid2013 officially has 25",
-        f"{folder}: found 9 labelled images; tid2013 officially has 3,000",
+        f"{folder}: found 4 references; tid2013 officially has 25",
+        f"{folder}: found 24 labelled images; tid2013 officially has 3,000",
     )
     assert not scan_one("tid2013", folder).stand_in
     folder = copy("pyiqa_nr")
@@ -98,7 +78,7 @@ def test_official_counts_hold_where_nothing_says_stand_in(copy: Edit) -> None:
     assert scan_one("pyiqa_nr", folder).faults == (f"{folder}: found no labelled images",)
 
 
-def test_wrong_labels_do_not_hide_damaged_images(copy: Edit, tmp_path: Path) -> None:
+def test_wrong_labels_do_not_hide_damaged_images(copy: Copy, tmp_path: Path, edit: Any) -> None:
     folder = copy("csiq")
     edit(folder / "csiq_label.txt", "\t", " x ")
     (folder / "src_imgs" / "photo1.png").write_bytes(b"")
@@ -173,7 +153,7 @@ def test_an_original_may_have_rows_that_trimming_removes(pairs: tuple[Path, Path
         assert (scan.scan("images", [high], [low], 4).faults == ()) == sound
 
 
-def test_names_differ_over_all_folders_and_folders_have_images(copy: Edit, tmp_path: Path) -> None:
+def test_names_differ_over_all_folders_and_folders_have_images(copy: Copy, tmp_path: Path) -> None:
     first, second = copy("hr"), copy("more")
     (second / "0003.png").rename(second / "0002.png")
     (second / "0004.png").unlink()

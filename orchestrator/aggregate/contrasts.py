@@ -1,0 +1,214 @@
+"""Paired differences and trends: effect, interval and p of a linear contrast of measured values.
+
+Two sources of variation are kept apart and then added: the units of the claim (pairs, seeds or losses), and the images
+(test sets or benchmarks, or the contents of a single one). More units make the first smaller, only more images the
+second. The sum is referred to a t distribution with Satterthwaite's (1946) degrees of freedom.
+"""
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.stats import norm, t
+
+from orchestrator.aggregate.correlation import Array
+from orchestrator.aggregate.intervals import LEVEL
+from orchestrator.aggregate.measures import Measured
+from orchestrator.sections.claims import Difference, Levels, Trend, selected
+
+POWER = 0.8
+EXACT_UNITS = 16
+"""Up to this many units all 2^n signs are walked."""
+SIGNS = 20_000
+SEED = 0
+LOST = ("diverged", "parent diverged")
+NAN = float("nan")
+
+
+@dataclass(frozen=True)
+class Effect:
+    """What was found of a contrast, in the measure's unit; NaN where it cannot be computed."""
+
+    estimate: float = NAN
+    low: float = NAN
+    high: float = NAN
+    p: float = NAN
+    """Two-sided, against the claim's null."""
+    p_against: float = NAN
+    """Against the null that the effect is as large as matters, in the claim's direction; 1 where it looks larger."""
+    units: int = 0
+    needed: float = NAN
+    """Units at which an effect that matters would be found with 80 % power."""
+    p_sign: float = NAN
+    """Two-sided, exact sign flips of the units, images held fixed: a check beside p."""
+    note: str = ""
+    keys: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A mean's variance by source, with the degrees of freedom of each."""
+
+    units: float
+    units_df: float
+    images: float
+    images_df: float
+
+    @property
+    def total(self) -> float:
+        """Variance of the mean."""
+        return self.units + self.images
+
+    @property
+    def df(self) -> float:
+        """Satterthwaite's degrees of freedom of the sum."""
+        parts = [(v, df) for v, df in ((self.units, self.units_df), (self.images, self.images_df)) if v > 0]
+        return self.total**2 / sum(v**2 / df for v, df in parts) if parts else NAN
+
+
+def contrast(claim: Difference | Trend, measured: Measured) -> Effect:
+    """The effect of a claim of difference or of trend."""
+    of = _side(claim, claim.of, measured)
+    sides = [of] if claim.over is None else [of, _side(claim, claim.over, measured)]
+    whole = [pair for pair in of.values if all(pair in side.values for side in sides)]
+    lost = sum(side.lost for side in sides)
+    planned = set.intersection(*({*side.values, *side.incomplete} for side in sides))
+    absent = planned - set(whole)
+    notes = [f"{lost} diverged runs are not in it: an average over survivors"] if lost else []
+    notes += [f"{len(absent)} pairs are left out: not all of their trials are there"] if absent else []
+    if not whole:
+        return Effect(note="; ".join(["no pair has both sides", *notes]))
+    differences = np.stack([of.values[p] - (sides[1].values[p] if len(sides) > 1 else 0.0) for p in whole])
+    keys = frozenset(key for side in sides for pair in whole for key in side.keys[pair])
+    found = effect(by_unit(differences, [dict(zip(claim.pairs, p, strict=True)) for p in whole], claim.unit), claim)
+    return replace(found, note="; ".join(filter(None, [found.note, *notes])), keys=keys)
+
+
+def by_unit(differences: Array, pairs: Sequence[Mapping[str, Any]], unit: str) -> Array:
+    """(units, U): the differences (P, U) themselves, or averaged within a seed or a loss."""
+    if unit == "pair":
+        return differences
+    frame = pd.DataFrame(differences).groupby(np.array([pair[unit] for pair in pairs]), sort=False).mean()
+    return np.asarray(frame.to_numpy(float))
+
+
+def effect(units: Array, claim: Difference | Trend) -> Effect:
+    """Effect of the differences (units, U) between two sides."""
+    means = np.nanmean(units, axis=1)
+    estimate, n = float(means.mean()), len(means)
+    if n < 2:
+        return Effect(estimate=estimate, units=n, note="a single unit has no spread: no interval")
+    variance = spread(units)
+    if variance.total <= 1e-24:
+        return Effect(estimate=estimate, units=n, note="all units are equal: no interval")
+    error, df = math.sqrt(variance.total), variance.df
+    half = error * float(t.ppf((1 + LEVEL) / 2, df))
+    p, against = tests(estimate, error, df, claim.direction, claim.matters)
+    needed, note = units_needed(variance, n, claim.matters)
+    return Effect(estimate, estimate - half, estimate + half, p, against, n, needed, sign_flip(means), note)
+
+
+def spread(units: Array) -> Spread:
+    """Variance of the mean of (units, U) over units and over the U columns. Units that lack some columns (another
+    task's benchmarks) form a stratum of their own: columns vary within it."""
+    present, n = np.isfinite(units), len(units)
+    of_units = float(np.nanmean(units, axis=1).var(ddof=1)) / n
+    images = denominator = 0.0
+    for pattern in np.unique(present, axis=0):
+        rows = (present == pattern).all(1)
+        columns = units[rows][:, pattern].mean(0)
+        if len(columns) < 2:
+            continue
+        part = (rows.sum() / n) ** 2 * float(columns.var(ddof=1)) / len(columns)
+        images += part
+        denominator += part**2 / (len(columns) - 1)
+    return Spread(of_units, n - 1, images, images**2 / denominator if denominator > 0 else NAN)
+
+
+def tests(estimate: float, error: float, df: float, direction: str, matters: float) -> tuple[float, float]:
+    """(p, p against) of an estimate with its standard error: see docs/statistics.md, the rule of verdicts."""
+
+    def two_sided(value: float) -> float:
+        return float(2 * t.sf(abs(estimate - value) / error, df))
+
+    if direction == "negligible":
+        inside = abs(estimate) < matters
+        nearest = max(two_sided(matters), two_sided(-matters))
+        return (nearest, 1.0) if inside else (1.0, nearest)
+    least = matters if direction == "higher" else -matters
+    looks_larger = estimate >= least if direction == "higher" else estimate <= least
+    return two_sided(0.0), 1.0 if looks_larger else two_sided(least)
+
+
+def units_needed(variance: Spread, units: int, matters: float) -> tuple[float, str]:
+    """(units at which an effect of `matters` has 80 % power at 5 %, two-sided; a word where no number would do)."""
+    allowed = (matters / float(norm.ppf((1 + LEVEL) / 2) + norm.ppf(POWER))) ** 2
+    if allowed <= variance.images:
+        return NAN, "no number of units would do: more test images are needed"
+    return math.ceil(max(2.0, variance.units * units / (allowed - variance.images))), ""
+
+
+def sign_flip(values: Array) -> float:
+    """Two-sided p of the mean of (n,) values when each may change its sign: all 2^n up to n = 16, else 20,000 random
+    ones with the observed counted (Phipson and Smyth 2010)."""
+    n, observed = len(values), abs(values.mean()) - 1e-12
+    if n <= EXACT_UNITS:
+        signs = np.array(list(itertools.product((1.0, -1.0), repeat=n)))
+        return float((np.abs(signs @ values / n) >= observed).mean())
+    signs = 2.0 * np.random.default_rng(SEED).integers(0, 2, size=(SIGNS, n)) - 1
+    return float((1 + (np.abs(signs @ values / n) >= observed).sum()) / (1 + SIGNS))
+
+
+# ------------------------------------------------------------------------------------------------------ sides
+
+
+@dataclass(frozen=True)
+class Side:
+    """One side of a contrast: the value of each pair."""
+
+    values: dict[tuple[Any, ...], Array]
+    """(U,) of each pair whose runs are all there, but for diverged ones."""
+    keys: dict[tuple[Any, ...], frozenset[str]]
+    incomplete: tuple[tuple[Any, ...], ...]
+    lost: int
+    """Runs that diverged."""
+
+
+def _side(claim: Difference | Trend, levels: Levels, measured: Measured) -> Side:
+    records = measured.cells.to_dict("records")
+    rows = [i for i, record in enumerate(records) if selected(levels, record)]
+    groups: dict[tuple[Any, ...], list[int]] = {}
+    for i in rows:
+        groups.setdefault(tuple(records[i][factor] for factor in claim.pairs), []).append(i)
+    values, keys, incomplete = {}, {}, []
+    for pair, members in groups.items():
+        there = [i for i in members if np.isfinite(measured.values[i]).any()]
+        absent = [i for i in members if i not in there and records[i]["status"] not in LOST]
+        value = None if absent or not there else _value(claim, measured, [records[i] for i in there], there)
+        if value is None:
+            incomplete.append(pair)
+            continue
+        values[pair] = value
+        keys[pair] = frozenset(key for i in there for key in records[i]["keys"])
+    lost = sum(records[i]["status"] in LOST for i in rows)
+    return Side(values, keys, tuple(incomplete), lost)
+
+
+def _value(
+    claim: Difference | Trend, measured: Measured, records: Sequence[Mapping[str, Any]], rows: Sequence[int]
+) -> Array | None:
+    """(U,): the mean of the runs, or their slope per tenfold; None where fewer than two weights are there."""
+    values = measured.values[list(rows)]
+    if isinstance(claim, Difference):
+        return np.asarray(values.mean(0))
+    places = np.log10([record[claim.along] for record in records])
+    weights = np.unique(places)
+    if len(weights) < 2:
+        return None
+    levels = np.stack([values[places == weight].mean(0) for weight in weights])
+    centred = weights - weights.mean()
+    return np.asarray(centred @ levels / (centred @ centred))

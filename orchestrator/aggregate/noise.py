@@ -1,0 +1,242 @@
+"""What the noise of the scores does to a rank correlation, and how to see through it.
+
+Unreliable scores keep a correlation from 1 and pull every correlation towards 0, so that the correlation of the scores
+as estimated is not the one of the losses. Two families of truths are therefore simulated, seen through the noise that
+the hierarchical bootstrap found, and compared with what was observed (test inversion: Carpenter 1999; the parametric
+family is ours). BCa does not do here: noise makes the bootstrap's bias larger than its spread, and its endpoints then
+stick to the largest resample (docs/statistics.md has the figures). K truths, R draws of the noise, L losses, D
+discriminators.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import isotonic_regression
+from scipy.special import ndtr, ndtri
+from scipy.stats import rankdata
+
+from orchestrator.aggregate.agreement import correlated, spearman, standard_ranks
+from orchestrator.aggregate.correlation import Array
+from orchestrator.aggregate.intervals import LEVEL
+
+TRUTHS = 25
+"""Truths on the way from rho = 1 to rho = -1."""
+SEED = 0
+
+
+@dataclass(frozen=True)
+class Noisy:
+    """Scores as estimated, and the noise in them."""
+
+    iqa: Array
+    """(L,)"""
+    optimization: Array
+    """(D, L)"""
+    iqa_noise: Array
+    """(R, L): deviations of the bootstrap scores from their mean, less what all losses share in a draw."""
+    optimization_noise: Array
+    """(R, D, L), drawn together with `iqa_noise`."""
+
+    @classmethod
+    def of(cls, iqa: Array, optimization: Array, boot_iqa: Array, boot_optimization: Array, draws: int) -> "Noisy":
+        """From point scores and bootstrap scores, of which the first `draws` are taken. Losses without both scores are
+        left out, and so is a draw in which a score is missing."""
+        here = np.isfinite(iqa) & np.isfinite(optimization).all(0)
+        x, y = boot_iqa[:draws][:, here], boot_optimization[:draws][:, :, here]
+        whole = np.isfinite(x).all(1) & np.isfinite(y).all((1, 2))
+        return cls(iqa[here], optimization[:, here], _deviations(x[whole]), _deviations(y[whole]))
+
+    def under(self, discriminators: list[int]) -> "Noisy":
+        """The same with some of the discriminators."""
+        return Noisy(
+            self.iqa, self.optimization[discriminators], self.iqa_noise, self.optimization_noise[:, discriminators]
+        )
+
+    @property
+    def usable(self) -> bool:
+        """Whether there is noise to see through: draws in which everything has a score, and three losses."""
+        return len(self.iqa_noise) > 1 and len(self.iqa) > 2 and len(self.optimization) > 0
+
+    @property
+    def noise(self) -> bool:
+        """Whether anything varied when it was resampled."""
+        return bool((self.iqa_noise.std(0) > 1e-12).any() or (self.optimization_noise.std(0) > 1e-12).any())
+
+    def rho(self) -> float:
+        """Mean over the discriminators of the observed rho."""
+        return float(spearman(self.iqa[None], self.optimization).mean())
+
+
+@dataclass(frozen=True)
+class Inversion:
+    """Mean correlations as they would be seen under each of K truths."""
+
+    truth: Array
+    """(K,), from 1 downwards."""
+    seen: Array
+    """(K, R)"""
+
+    def interval(self, rho: float, level: float = LEVEL) -> tuple[float, float]:
+        """Truths under which neither a correlation as high nor one as low as `rho` is rarer than (1 - level) / 2."""
+        tail = (1 - level) / 2
+        return self._where(self.at_least(rho), tail, last=True), self._where(self.at_most(rho), tail, last=False)
+
+    def estimate(self, rho: float) -> float:
+        """The truth under which `rho` is the median: median-unbiased."""
+        return float(np.interp(-rho, -self._medians(), self.truth))
+
+    def estimates(self, rhos: Array) -> Array:
+        """As `estimate`, for many."""
+        return np.asarray(np.interp(-rhos, -self._medians(), self.truth))
+
+    def power(self, truth: float, critical: float) -> float:
+        """How often |rho| reaches `critical` under a truth."""
+        reached = (np.abs(self.seen) >= critical - 1e-9).mean(1)
+        return float(np.interp(-truth, -self.truth, reached))
+
+    def nearest(self, truth: float) -> int:
+        """Position of the truth that is nearest to a value."""
+        return int(np.abs(self.truth - truth).argmin())
+
+    def at_least(self, rho: float) -> Array:
+        """(K,): share of draws that show `rho` or more, an equal one being half."""
+        return np.asarray((self.seen > rho + 1e-9).mean(1) + 0.5 * (np.abs(self.seen - rho) <= 1e-9).mean(1))
+
+    def at_most(self, rho: float) -> Array:
+        """(K,): share of draws that show `rho` or less, an equal one being half."""
+        return 1.0 - self.at_least(rho)
+
+    def _medians(self) -> Array:
+        """Medians of what is seen, made to fall with the truth."""
+        return np.asarray(np.minimum.accumulate(np.median(self.seen, axis=1) - 1e-9 * np.arange(len(self.truth))))
+
+    def _where(self, share: Array, tail: float, *, last: bool) -> float:
+        """The last (or first) truth whose share is above `tail`, interpolated to the point where it crosses."""
+        inside = np.flatnonzero(share > tail)
+        if not inside.size:
+            return float(self.truth[-1] if not last else self.truth[0])
+        i = int(inside[-1] if last else inside[0])
+        j = i + 1 if last else i - 1
+        if not 0 <= j < len(share):
+            return float(self.truth[i])
+        weight = (share[i] - tail) / (share[i] - share[j])
+        return float(self.truth[i] + weight * (self.truth[j] - self.truth[i]))
+
+
+def these_losses(noisy: Noisy) -> Inversion:
+    """Truths for the losses at hand: the order of the true optimization scores turns, over K steps, from that of the
+    IQA scores to its opposite, through the order that was observed. Values are the denoised scores'.
+
+    Normal scores of the IQA ranks (Blom 1958) and the part of those of the optimization ranks that is orthogonal to
+    them span a plane; an angle in it is a truth. Several discriminators turn together.
+    """
+    left = standard_ranks(denoised(noisy.iqa, noisy.iqa_noise) + noisy.iqa_noise)
+    u = _unit(_normal_scores(noisy.iqa))
+    angles = np.linspace(0, math.pi, TRUTHS)
+    truths, seen = np.zeros(TRUTHS), np.zeros((TRUTHS, len(noisy.iqa_noise)))
+    for d, scores in enumerate(noisy.optimization):
+        error = noisy.optimization_noise[:, d]
+        turned = np.cos(angles)[:, None] * u + np.sin(angles)[:, None] * _beside(u, _normal_scores(scores))
+        values = np.sort(denoised(scores, error))[rankdata(turned, axis=1, method="ordinal") - 1]
+        truths += spearman(np.broadcast_to(u, turned.shape), turned) / len(noisy.optimization)
+        for k in range(TRUTHS):
+            seen[k] += _seen(left, values[k] + error) / len(noisy.optimization)
+    return Inversion(truths, seen)
+
+
+def losses_like_these(noisy: Noisy) -> Inversion:
+    """Truths for the population that the losses come from: true scores of as many losses are drawn with a correlation
+    (a Gaussian copula, quantiles of the denoised scores), each with the noise of one of the losses at hand. One
+    discriminator. A truth is the population's Spearman correlation, `population_rho` of Pearson's r of the copula."""
+    generator = np.random.default_rng([SEED, 6])
+    draws, losses = noisy.iqa_noise.shape
+    x, y = (
+        np.sort(denoised(scores, error))
+        for scores, error in ((noisy.iqa, noisy.iqa_noise), (noisy.optimization[0], noisy.optimization_noise[:, 0]))
+    )
+    picked, rows = generator.integers(0, losses, size=(draws, losses)), np.arange(draws)[:, None]
+    first, second = generator.normal(size=(2, draws, losses))
+    noise = noisy.iqa_noise[rows, picked], noisy.optimization_noise[rows, 0, picked]
+    left = standard_ranks(_quantile(x, first) + noise[0])
+    pearson = np.cos(np.linspace(0, math.pi, TRUTHS))
+    right = (_quantile(y, r * first + math.sqrt(1 - r**2) * second) + noise[1] for r in pearson)
+    seen = np.stack([_seen(left, one) for one in right])
+    return Inversion(np.array([population_rho(float(r)) for r in pearson]), seen)
+
+
+def population_rho(r: float) -> float:
+    """Spearman's correlation of a bivariate normal population with Pearson's r: 6/pi asin(r/2) (Pearson 1907)."""
+    return 6 / math.pi * math.asin(r / 2)
+
+
+def perfect(noisy: Noisy) -> Array:
+    """(R, D): rho between IQA and optimization scores, were both rankings truly the same and only the noise kept them
+    apart: the null of asymmetry.
+
+    The common order is that of the mean of the standardised scores, in which the IQA scores and all optimization scores
+    together have equal weight. Each vector of scores is replaced by its least-squares fit that never falls in this
+    order (isotonic regression), which ties the losses on which the two sides disagree: ties are what noise tears apart
+    most. Then the fit is denoised, and the noise added again, jointly over discriminators as it was drawn.
+    """
+    scores = np.vstack([noisy.iqa, noisy.optimization])
+    errors = [noisy.iqa_noise, *np.moveaxis(noisy.optimization_noise, 1, 0)]
+    weights = [1.0, *[1 / len(noisy.optimization)] * len(noisy.optimization)]
+    order = np.argsort(np.average(_standardised(scores), axis=0, weights=weights), kind="stable")
+    seen = []
+    for score, error in zip(scores, errors, strict=True):
+        fitted = np.empty_like(score)
+        fitted[order] = isotonic_regression(score[order]).x
+        seen.append(denoised(fitted, error, score) + error)
+    left = standard_ranks(seen[0])
+    return np.stack([_seen(left, one) for one in seen[1:]], axis=1)
+
+
+def denoised(scores: Array, error: Array, spread_of: Array | None = None) -> Array:
+    """`scores` (L,) shrunk about their mean until their variance is what remains of that of `spread_of` (of themselves
+    unless given) when the mean variance of the noise (R, L) is taken off: estimated scores are spread by their
+    noise."""
+    spread, noise = (scores if spread_of is None else spread_of).var(ddof=1), error.var(axis=0, ddof=1).mean()
+    share = math.sqrt(max(0.0, 1 - noise / spread)) if spread > 0 else 0.0
+    return np.asarray(scores.mean() + share * (scores - scores.mean()))
+
+
+def _seen(left: Array, right: Array) -> Array:
+    """Rho of `standard_ranks` with scores; 0 where all scores of a side are equal, since then they show no order."""
+    return np.nan_to_num(correlated(left, standard_ranks(right)))
+
+
+def _deviations(drawn: Array) -> Array:
+    """A benchmark on which all losses score high moves no rank: what the losses share in a draw is taken off."""
+    if not drawn.size:
+        return drawn
+    relative = drawn - drawn.mean(-1, keepdims=True)
+    return np.asarray(relative - relative.mean(0))
+
+
+def _standardised(scores: Array) -> Array:
+    deviation = scores.std(1, keepdims=True)
+    return np.asarray((scores - scores.mean(1, keepdims=True)) / np.where(deviation > 0, deviation, 1.0))
+
+
+def _normal_scores(scores: Array) -> Array:
+    return np.asarray(ndtri((rankdata(scores) - 0.375) / (len(scores) + 0.25)))
+
+
+def _unit(vector: Array) -> Array:
+    length = math.sqrt(float(vector @ vector))
+    return vector / length if length > 0 else vector
+
+
+def _beside(u: Array, vector: Array) -> Array:
+    """The unit vector along what of `vector` is orthogonal to `u`; where nothing is, that of `u` moved by one place."""
+    rest = vector - (vector @ u) * u
+    if rest @ rest < 1e-9:
+        moved = np.roll(u, 1)
+        rest = moved - (moved @ u) * u
+    return _unit(rest)
+
+
+def _quantile(ordered: Array, normal: Array) -> Array:
+    """Quantiles of sorted values (L,) at the levels of standard normal numbers."""
+    return np.asarray(np.interp(ndtr(normal), (np.arange(len(ordered)) + 0.5) / len(ordered), ordered))

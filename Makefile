@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: setup sweep preflight prefetch rehearse plan aggregate mlflow test check lock help
+.PHONY: setup sweep preflight prefetch rehearse plan aggregate calibrate mlflow test check lock help
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -35,6 +35,9 @@ plan: $(STAMP) ## what a sweep of GRID would run, and why
 
 aggregate: $(STAMP) ## rebuild results/<grid>/ of GRID from the store
 	@$(BIN)/python -m orchestrator.aggregate --grid $(GRID)
+
+calibrate: $(STAMP) ## simulate thousands of studies: do the verdicts keep their promises? into docs/statistics.md
+	@$(BIN)/python -m orchestrator.aggregate.calibrate
 
 mlflow: $(STAMP) ## MLflow's pages on http://127.0.0.1:5000
 	$(BIN)/mlflow server --host 127.0.0.1 --port 5000 --workers 1 --backend-store-uri sqlite:///$(TRACKING)

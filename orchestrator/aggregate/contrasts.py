@@ -179,7 +179,7 @@ class Side:
 
 
 def _side(claim: Difference | Trend, levels: Levels, measured: Measured) -> Side:
-    records = measured.cells.to_dict("records")
+    records = measured.records
     rows = [i for i, record in enumerate(records) if selected(levels, record)]
     groups: dict[tuple[Any, ...], list[int]] = {}
     for i in rows:

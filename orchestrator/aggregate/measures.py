@@ -6,13 +6,14 @@ number. Higher is better.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from orchestrator.aggregate.correlation import Array, srcc
+from orchestrator.aggregate.correlation import Array
 from orchestrator.aggregate.panel import ImageSet, Panel, optimization_panel
-from orchestrator.aggregate.predictions import Predictions
 from orchestrator.aggregate.scores import Evidence
 
 FACTORS = ("discriminator", "loss", "head", "backbone", "start", "weight", "seed")
@@ -27,6 +28,11 @@ class Measured:
     """One row a trained model: its factors, `status`, and `keys` (a tuple) of the trials that the values come from."""
     values: Array
     """(rows, U); NaN where a model was not measured, and in columns that do not apply to it."""
+
+    @cached_property
+    def records(self) -> list[dict[str, Any]]:
+        """The rows of `cells`, factor by name."""
+        return list(self.cells.to_dict("records"))
 
 
 def quality(evidence: Evidence, judges: Sequence[str] | None = None) -> Measured:
@@ -58,17 +64,13 @@ def performance(evidence: Evidence) -> Measured:
     cells = evidence.cells[(evidence.cells["role"] == "iqa_benchmark") & ~evidence.cells["baseline"].astype(bool)]
     heads = evidence.levels.set_index("discriminator")["head"].to_dict()
     cells = cells.assign(head=cells["discriminator"].map(heads).fillna(""), seed=cells["seed"].astype("int64"))
-    known = {key: srcc(scores.values, scores.images.labels) for key, scores in _found(evidence, cells["key"]).items()}
+    known = {key: evidence.scores[key].srcc for key in dict.fromkeys(cells["key"]) if key in evidence.scores}
     cells = cells.assign(column=cells["task"] + "/" + cells["data_set"], srcc=cells["key"].map(known).astype(float))
     wide = cells.set_index([*MODEL, "column"])["srcc"].unstack("column", sort=False)
     groups = cells.groupby(list(MODEL), sort=False)
     models = groups["status"].agg(lambda status: next((s for s in status if s != "done"), "done")).to_frame()
     models["keys"] = groups["key"].agg(tuple)
     return Measured(models.reset_index(), wide.reindex(models.index).to_numpy(float))
-
-
-def _found(evidence: Evidence, keys: Sequence[str]) -> dict[str, Predictions]:
-    return {key: evidence.scores[key] for key in dict.fromkeys(keys) if key in evidence.scores}
 
 
 def _optimization_cells(evidence: Evidence, judges: Sequence[str]) -> pd.DataFrame:

@@ -194,9 +194,10 @@ def perfect(noisy: Noisy) -> Array:
 
 def denoised(scores: Array, error: Array, spread_of: Array | None = None) -> Array:
     """`scores` (L,) shrunk about their mean until their variance is what remains of that of `spread_of` (of themselves
-    unless given) when the mean variance of the noise (R, L) is taken off: estimated scores are spread by their
-    noise."""
-    spread, noise = (scores if spread_of is None else spread_of).var(ddof=1), error.var(axis=0, ddof=1).mean()
+    unless given) when that of the noise (R, L) is taken off: estimated scores are spread by their noise. L - 1 losses'
+    worth of noise is left in `error`, from which the mean over the losses was taken."""
+    spread = (scores if spread_of is None else spread_of).var(ddof=1)
+    noise = error.var(axis=0, ddof=1).sum() / max(1, len(scores) - 1)
     share = math.sqrt(max(0.0, 1 - noise / spread)) if spread > 0 else 0.0
     return np.asarray(scores.mean() + share * (scores - scores.mean()))
 

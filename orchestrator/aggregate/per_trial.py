@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from orchestrator.aggregate.correlation import krcc, plcc, plcc_fitted, srcc
+from orchestrator.aggregate.correlation import krcc, plcc, plcc_fitted
 from orchestrator.aggregate.predictions import Predictions
 
 
@@ -21,7 +21,7 @@ def correlations(scores: Mapping[str, Predictions], keys: Iterable[str], fitted:
         rows.append(
             {
                 "key": key,
-                "srcc": srcc(prediction, label),
+                "srcc": scores[key].srcc,
                 "krcc": krcc(prediction, label),
                 "plcc": plcc(prediction, label),
             }

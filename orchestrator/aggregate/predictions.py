@@ -7,13 +7,14 @@ not finite is unusable as a whole: without that image its mean or correlation wo
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from orchestrator.aggregate.correlation import Array
+from orchestrator.aggregate.correlation import Array, srcc
 from orchestrator.aggregate.faults import Unusable, opened, sift
 
 OF_SET = ["image", "content", "label"]
@@ -40,6 +41,11 @@ class Predictions:
     images: Images
     values: Array
     """(N,), finite"""
+
+    @cached_property
+    def srcc(self) -> float:
+        """SRCC with the set's labels: asked for by several tables and in every view, ranked once."""
+        return srcc(self.values, self.images.labels)
 
 
 def read(folders: Mapping[str, Path], labelled: bool) -> tuple[dict[str, Predictions], dict[str, str]]:

@@ -24,7 +24,7 @@ from orchestrator.aggregate.scores import Evidence
 from orchestrator.aggregate.writing import Table
 from orchestrator.sections.claims import Agreement, AgreementChange, Claim, Upset
 
-SENSITIVITY_DRAWS = 400
+SENSITIVITY_DRAWS = 1_000
 PRIOR_WINS = 0.1
 """Added to each comparison of a Bradley-Terry model: a loss that always wins has no finite strength without it."""
 CLAIMS_NOTE = (
@@ -51,7 +51,7 @@ class Group:
         iqa, optimization = panels(evidence)
         views = perspectives.all_views(evidence, iqa, optimization)
         scored = score(iqa, optimization, views)
-        fixed = score(iqa, optimization, fixed_sets=True)[0]
+        fixed = score(iqa, optimization, resamples=SENSITIVITY_DRAWS, fixed_sets=True)[0]
         found = {view.name: (view, one) for view, one in zip(views, scored, strict=True)}
         return cls(evidence, iqa, optimization, found, fixed)
 

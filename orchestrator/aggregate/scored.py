@@ -43,12 +43,12 @@ def score(
     iqa: Panel,
     optimization: Panel,
     views: Sequence[View] = (ALL,),
-    resamples: int = RESAMPLES,
+    resamples: int | None = None,
     *,
     fixed_sets: bool = False,
 ) -> list[Scored]:
-    """The scores of each view. Every view sees the same draws."""
-    whole = everything(iqa), everything(optimization)
+    """The scores of each view, with `RESAMPLES` resamples unless given. Every view sees the same draws."""
+    whole, resamples = (everything(iqa), everything(optimization)), resamples or RESAMPLES
     draws = bootstrap(iqa, optimization, resamples, SEED, fixed_sets=fixed_sets)
     point, drawn = _scores(iqa, optimization, whole, views), _scores(iqa, optimization, draws, views)
     left = {name: _scores(iqa, optimization, both, views) for name, both in left_out(iqa, optimization)}

@@ -23,6 +23,18 @@ DRAWS = 1_000
 LEAST_LOSSES = 3
 POWERS = {"power_50": 0.5, "power_70": 0.7, "power_90": 0.9}
 INVERSION = "test inversion"
+NOTHING = "none: nothing to resample"
+BOUNDS = ("spearman_low", "spearman_high", "like_low", "like_high")
+COLUMNS = {
+    **{"discriminator": "str", "losses": "int64", "diverged": "int64", "spearman": "float64"},
+    **dict.fromkeys((*BOUNDS, "perfect", *POWERS), "float64"),
+    **{"interval_method": "str", "like_method": "str", "resamples": "Int64"},
+    **dict.fromkeys(("spearman_p", "joint_p", "kendall_p", "kendall", "smallest_p", "noise_ceiling"), "float64"),
+    "p_method": "str",
+    **dict.fromkeys(("change_against_none", "change_low", "change_high"), "float64"),
+    **{"iqa_reliability": "float64", "optimization_reliability": "float64", "note": "str"},
+}
+"""Every column of the asymmetry table and its type: all are there even where each row is but a note."""
 METHOD = (
     f"Noise: a hierarchical bootstrap with {RESAMPLES:,} resamples, generator seed {SEED}, draws seeds, benchmarks "
     "and test sets with replacement (contents where a side has one set), the same for every loss and "
@@ -39,15 +51,15 @@ METHOD = (
 
 
 def asymmetry(scored: Scored, reliabilities: pd.DataFrame, diverged: Mapping[str, int]) -> pd.DataFrame:
-    """The asymmetry table, one row a discriminator, from the scores of one view."""
-    ps = _p_values(scored)
-    changes = _changes(scored)
-    return pd.DataFrame(
-        [
-            _row(scored, d, ps, changes.get(name), reliabilities, diverged)
-            for d, name in enumerate(scored.discriminators)
-        ]
-    )
+    """The asymmetry table, one row a discriminator, from the scores of one view; `COLUMNS` names its columns. A number
+    that there is not is a hole, and a text that there is not is empty."""
+    ps, changes = _p_values(scored), _changes(scored)
+    rows = [
+        _row(scored, d, ps, changes.get(name), reliabilities, diverged) for d, name in enumerate(scored.discriminators)
+    ]
+    texts = [name for name, kind in COLUMNS.items() if kind == "str"]
+    frame = pd.DataFrame(rows, columns=list(COLUMNS)).fillna(dict.fromkeys(texts, ""))
+    return frame.astype({name: kind for name, kind in COLUMNS.items() if kind != "str"})
 
 
 def _row(
@@ -88,13 +100,13 @@ def seen_through(scored: Scored, d: int, rho: float, draws: int = DRAWS) -> dict
         draws,
     )
     if not math.isfinite(rho) or not noisy.usable or not noisy.noise:
-        return {"interval_method": "none: nothing to resample", "like_method": "none: nothing to resample"}
+        return dict.fromkeys(BOUNDS, math.nan) | {"interval_method": NOTHING, "like_method": NOTHING}
     low, high = these_losses(noisy).interval(rho)
     like = losses_like_these(noisy)
     like_low, like_high = like.interval(rho)
     seen, critical = float(np.median(perfect(noisy))), critical_rho(len(noisy.iqa))
     powers = {name: like.power(population_rho(r), critical) for name, r in POWERS.items()}
-    bounds = {"spearman_low": low, "spearman_high": high, "like_low": like_low, "like_high": like_high}
+    bounds = dict(zip(BOUNDS, (low, high, like_low, like_high), strict=True))
     methods = {"interval_method": INVERSION, "like_method": INVERSION, "resamples": len(noisy.iqa_noise)}
     return {**bounds, "perfect": seen, **powers, **methods}
 

@@ -18,6 +18,7 @@ from scipy.stats import norm, t
 from orchestrator.aggregate.correlation import Array
 from orchestrator.aggregate.intervals import LEVEL
 from orchestrator.aggregate.measures import Measured
+from orchestrator.aggregate.ranking import mean
 from orchestrator.sections.claims import Difference, Levels, Trend, selected
 
 POWER = 0.8
@@ -74,18 +75,24 @@ def contrast(claim: Difference | Trend, measured: Measured) -> Effect:
     """The effect of a claim of difference or of trend."""
     of = _side(claim, claim.of, measured)
     sides = [of] if claim.over is None else [of, _side(claim, claim.over, measured)]
-    whole = [pair for pair in of.values if all(pair in side.values for side in sides)]
-    lost = sum(side.lost for side in sides)
+    both = [pair for pair in of.values if all(pair in side.values for side in sides)]
+    apart = {p: of.values[p] - (sides[1].values[p] if len(sides) > 1 else 0.0) for p in both}
+    whole = [pair for pair, difference in apart.items() if np.isfinite(difference).any()]
     planned = set.intersection(*({*side.values, *side.incomplete} for side in sides))
-    absent = planned - set(whole)
-    notes = [f"{lost} diverged runs are not in it: an average over survivors"] if lost else []
-    notes += [f"{len(absent)} pairs are left out: not all of their trials are there"] if absent else []
+    notes = _notes(sum(side.lost for side in sides), len(planned - set(whole)), sum(side.partial for side in sides))
     if not whole:
         return Effect(note="; ".join(["no pair has both sides", *notes]))
-    differences = np.stack([of.values[p] - (sides[1].values[p] if len(sides) > 1 else 0.0) for p in whole])
+    differences = np.stack([apart[pair] for pair in whole])
     keys = frozenset(key for side in sides for pair in whole for key in side.keys[pair])
     found = effect(by_unit(differences, [dict(zip(claim.pairs, p, strict=True)) for p in whole], claim.unit), claim)
     return replace(found, note="; ".join(filter(None, [found.note, *notes])), keys=keys)
+
+
+def _notes(lost: int, absent: int, partial: int) -> list[str]:
+    """What is not in an effect, in words."""
+    notes = [f"{lost} diverged runs are not in it: an average over survivors"] if lost else []
+    notes += [f"{absent} pairs are left out: not all of their trials are there"] if absent else []
+    return [*notes, f"{partial} runs lack some of their test sets or benchmarks"] if partial else notes
 
 
 def by_unit(differences: Array, pairs: Sequence[Mapping[str, Any]], unit: str) -> Array:
@@ -176,6 +183,8 @@ class Side:
     incomplete: tuple[tuple[Any, ...], ...]
     lost: int
     """Runs that diverged."""
+    partial: int
+    """Runs that were not measured on everything that others were."""
 
 
 def _side(claim: Difference | Trend, levels: Levels, measured: Measured) -> Side:
@@ -195,7 +204,7 @@ def _side(claim: Difference | Trend, levels: Levels, measured: Measured) -> Side
         values[pair] = value
         keys[pair] = frozenset(key for i in there for key in records[i]["keys"])
     lost = sum(records[i]["status"] in LOST for i in rows)
-    return Side(values, keys, tuple(incomplete), lost)
+    return Side(values, keys, tuple(incomplete), lost, int(measured.partial[rows].sum()))
 
 
 def _value(
@@ -204,11 +213,16 @@ def _value(
     """(U,): the mean of the runs, or their slope per tenfold; None where fewer than two weights are there."""
     values = measured.values[list(rows)]
     if isinstance(claim, Difference):
-        return np.asarray(values.mean(0))
+        return _mean(values)
     places = np.log10([record[claim.along] for record in records])
     weights = np.unique(places)
     if len(weights) < 2:
         return None
-    levels = np.stack([values[places == weight].mean(0) for weight in weights])
+    levels = np.stack([_mean(values[places == weight]) for weight in weights])
     centred = weights - weights.mean()
     return np.asarray(centred @ levels / (centred @ centred))
+
+
+def _mean(values: Array) -> Array:
+    """Mean of (runs, U) over the runs that have a column: runs of another task have other columns."""
+    return mean(values, np.ones(1), axis=0)

@@ -34,6 +34,14 @@ class Measured:
         """The rows of `cells`, factor by name."""
         return list(self.cells.to_dict("records"))
 
+    @cached_property
+    def partial(self) -> np.ndarray:
+        """(rows,) bool: has some but not all of the columns that others (of its task) have."""
+        there = np.isfinite(self.values)
+        task = self.cells["task"].to_numpy() if "task" in self.cells else np.zeros(len(there))
+        applies = pd.DataFrame(there).groupby(task).transform("any").to_numpy(bool)
+        return np.asarray(there.any(1) & (there != applies).any(1))
+
 
 def quality(evidence: Evidence, judges: Sequence[str] | None = None) -> Measured:
     """Oriented judge scores of every ranked super-resolution trial in units of each judge's standard deviation over the

@@ -1,19 +1,11 @@
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.stats
 
-from orchestrator.aggregate.ranking import (
-    Draws,
-    borda,
-    everything,
-    iqa_panel,
-    iqa_scores,
-    mean,
-    optimization_panel,
-    optimization_scores,
-    ranks,
-    z_scores,
-)
+from orchestrator.aggregate.panel import iqa_panel, optimization_panel
+from orchestrator.aggregate.ranking import FEW, borda, iqa_scores, mean, optimization_scores, ranks, z_scores
+from orchestrator.aggregate.resampling import Draws, everything
 from tests.aggregate.conftest import cell, predicted
 
 NAN = float("nan")
@@ -21,6 +13,17 @@ NAN = float("nan")
 
 def test_rank_one_is_best_ties_share_and_holes_take_no_rank():
     np.testing.assert_array_equal(ranks(np.array([0.2, 0.9, NAN, 0.9, 0.1])), [3.0, 1.5, NAN, 1.5, 4.0])
+
+
+def test_many_losses_are_ranked_as_few_are():
+    """Above `FEW` values ranks come from sorting, unless there are ties."""
+    scores = np.random.default_rng(0).normal(size=(3, FEW + 4))
+    expected = scipy.stats.rankdata(-scores, axis=1)
+    np.testing.assert_array_equal(ranks(scores), expected)
+    scores[1, 3] = scores[1, 5]
+    np.testing.assert_array_equal(ranks(scores), scipy.stats.rankdata(-scores, axis=1))
+    scores[2, 0] = NAN
+    np.testing.assert_array_equal(ranks(scores)[2, 1:], scipy.stats.rankdata(-scores[2, 1:]))
 
 
 def test_borda_by_hand():
@@ -52,7 +55,14 @@ def judging(loss, judge, family, values, lower_better=0.0, **levels):
 def panel_of(pairs, losses):
     cells = pd.DataFrame([row for row, _ in pairs]).astype({"seed": "Int64"})
     scores = {row["key"]: values for row, values in pairs}
-    return optimization_panel(cells, scores, losses, [0], "none")
+    return optimization_panel(cells, scores, losses, [0], ["none"])
+
+
+def whole(panel):
+    """(L,): scores under the one discriminator, with everything that there is."""
+    found = optimization_scores(panel, everything(panel))
+    assert found.shape == (1, 1, 1, len(panel.losses))  # views, weightings, discriminators, losses
+    return found[0, 0, 0]
 
 
 def test_optimization_score_by_hand():
@@ -65,27 +75,27 @@ def test_optimization_score_by_hand():
     pairs += [judging(loss, "psnr", "", v) for loss, v in (("a", [0, 0]), ("b", [0, 0]), ("c", [9, 9]))]
     panel = panel_of(pairs, ["a", "b", "c"])
     # x: mean of (1, .5, 0) and (0, .5, 1); y: a and b tie at rank 1.5 -> .75, c 0
-    np.testing.assert_allclose(optimization_scores(panel, everything(panel))[0], [0.625, 0.625, 0.25])
+    np.testing.assert_allclose(whole(panel), [0.625, 0.625, 0.25])
 
 
 def test_a_loss_without_judgings_is_ranked_nowhere_and_the_others_as_if_it_did_not_exist():
     pairs = [judging(loss, "x1", "x", v) for loss, v in (("a", [3]), ("c", [1]))]
     panel = panel_of(pairs, ["a", "b", "c"])
-    np.testing.assert_array_equal(optimization_scores(panel, everything(panel))[0], [1.0, NAN, 0.0])
+    np.testing.assert_array_equal(whole(panel), [1.0, NAN, 0.0])
 
 
 def test_baselines_are_not_ranked():
     pairs = [judging(loss, "x1", "x", v) for loss, v in (("a", [3]), ("b", [1]))]
     pairs.append(judging("pixel", "x1", "x", [9], baseline=True))
     panel = panel_of(pairs, ["a", "b"])
-    np.testing.assert_allclose(optimization_scores(panel, everything(panel))[0], [1.0, 0.0])
+    np.testing.assert_allclose(whole(panel), [1.0, 0.0])
 
 
 def test_drawn_contents_weigh_the_image_means():
     pairs = [judging(loss, "x1", "x", v) for loss, v in (("a", [5, 0]), ("b", [0, 4]))]
     panel = panel_of(pairs, ["a", "b"])
     draws = Draws(np.ones((2, 1)), np.ones((2, 1)), (np.array([[2.0, 0.0], [0.0, 2.0]]),))
-    np.testing.assert_allclose(optimization_scores(panel, draws), [[1.0, 0.0], [0.0, 1.0]])
+    np.testing.assert_allclose(optimization_scores(panel, draws)[0, :, 0], [[1.0, 0.0], [0.0, 1.0]])
 
 
 def test_iqa_score_is_the_mean_srcc_and_needs_every_benchmark():

@@ -54,12 +54,12 @@ def asymmetry(scored: Scored, reliabilities: pd.DataFrame, diverged: Mapping[str
     """The asymmetry table, one row a discriminator, from the scores of one view; `COLUMNS` names its columns. A number
     that there is not is a hole, and a text that there is not is empty."""
     ps, changes = _p_values(scored), _changes(scored)
+    empty = {name: "" if kind == "str" else None for name, kind in COLUMNS.items()}
     rows = [
-        _row(scored, d, ps, changes.get(name), reliabilities, diverged) for d, name in enumerate(scored.discriminators)
+        empty | _row(scored, d, ps, changes.get(name), reliabilities, diverged)
+        for d, name in enumerate(scored.discriminators)
     ]
-    texts = [name for name, kind in COLUMNS.items() if kind == "str"]
-    frame = pd.DataFrame(rows, columns=list(COLUMNS)).fillna(dict.fromkeys(texts, ""))
-    return frame.astype({name: kind for name, kind in COLUMNS.items() if kind != "str"})
+    return pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
 
 
 def _row(

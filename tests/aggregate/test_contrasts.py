@@ -111,7 +111,7 @@ def test_negligible_is_two_one_sided_tests_at_half_the_level():
         scipy.stats.ttest_1samp(inside, -0.5, alternative="greater").pvalue,
     )
     assert (found.p, found.p_against) == (pytest.approx(2 * tost), 1.0)
-    assert (found.p <= 0.05) == (-0.5 < found.low and found.high < 0.5)
+    assert (found.p <= 0.05) == (found.low > -0.5 and found.high < 0.5)
 
 
 def test_an_effect_outside_the_bounds_speaks_against_negligible():
@@ -261,9 +261,7 @@ def weighted(slopes, weights=(0.01, 0.1, 1.0), noise=0.3):
     for (backbone, slope), seed in itertools.product(slopes.items(), range(4)):
         values = slope * np.log10(weights) + noise * generator.normal(size=len(weights))
         found[backbone, seed] = values
-        runs += [
-            ({"backbone": backbone, "weight": w, "seed": seed}, v) for w, v in zip(weights, values, strict=True)
-        ]
+        runs += [({"backbone": backbone, "weight": w, "seed": seed}, v) for w, v in zip(weights, values, strict=True)]
     return runs, found
 
 

@@ -1,14 +1,18 @@
 import numpy as np
 import pandas as pd
 import pytest
+from pydantic import TypeAdapter
 
 from orchestrator import grid as grids
 from orchestrator.aggregate import scores, tables
 from orchestrator.aggregate.counting import over_seeds, with_counts
 from orchestrator.aggregate.writing import Table, markdown, text, write
+from orchestrator.sections.claims import Claim
 from tests.aggregate.conftest import cell, evidence_of, predicted
 
 LABELS = np.arange(4.0)
+VIEWS = {"sensitivity", "reliability"}
+CLAIM = TypeAdapter(Claim)
 
 
 def by_name(evidence):
@@ -22,9 +26,36 @@ def frames(filled):
 
 
 def test_every_table_says_how_many_seeds_are_there_and_names_its_keys(frames):
+    """The views of the whole study have none: they rest on the trials of the tables that they vary."""
+    assert VIEWS <= set(frames)
     for name, frame in frames.items():
-        assert "keys" in frame, name
-        assert name == "missing" or {"seeds", "seeds_planned", "trials", "trials_planned"} <= set(frame), name
+        assert ("keys" in frame) == (name not in VIEWS), name
+        counted = {"seeds", "seeds_planned", "trials", "trials_planned"} <= set(frame)
+        assert counted == (name not in VIEWS | {"missing"}), name
+
+
+def test_claims_name_the_keys_that_they_rest_on_and_their_views_none(filled, frames):
+    """Of a claim on the grid's own trials: every key is one of the store's."""
+    stated = {"F1": CLAIM.validate_python({"contrast": "agreement", "says": "ranks agree", "matters": 0.3})}
+    evidence = scores.read(grids.load(filled[0]))
+    found = {table.name: table.frame for table in tables.build(evidence, stated)}
+    assert set(found) - set(frames) == {"claims", "claims_by_view"}
+    assert "keys" not in found["claims_by_view"]
+    assert set(found["claims"]["keys"].item().split()) <= set(evidence.cells["key"])
+    assert found["claims"]["keys"].item()
+
+
+def test_views_have_a_row_for_each_view_and_discriminator(frames):
+    views = frames["sensitivity"]["view"].unique().tolist()
+    assert views[0] == "all judges"
+    alone = ("family no-reference", "family structural", "test set natural", "test set texture")
+    alone += ("benchmark ladder", "benchmark other")
+    assert {f"without {name}" for name in alone} <= set(views)
+    assert {"z-scores", "diverged left out", "Bradley-Terry", "these benchmarks and test sets"} <= set(views)
+    assert len(frames["sensitivity"]) == len(views) * 2
+    assert not frames["sensitivity"].duplicated(["view", "discriminator"]).any()
+    main = frames["sensitivity"].query("view == 'all judges'")
+    assert main["spearman"].tolist() == pytest.approx(frames["asymmetry"]["spearman"].tolist(), nan_ok=True)
 
 
 def test_holes_are_counted_with_their_reason(frames):
@@ -75,6 +106,11 @@ def test_an_empty_store_gives_every_table_with_nothing_but_holes(tiny):
     assert frames["fr_iqa_by_loss"]["srcc"].isna().all()
     assert (frames["fr_iqa_by_loss"]["seeds"] == 0).all()
     assert frames["asymmetry"]["note"].str.startswith("0 losses have both scores").all()
+    assert frames["sensitivity"][["spearman", "spearman_low", "spearman_high"]].isna().all(axis=None)
+    assert (frames["sensitivity"]["losses"] == 0).all()
+    assert frames["reliability"]["reliability"].isna().all()
+    assert (frames["reliability"]["note"] != "").all()
+    assert frames["ranks"][["iqa_rank", "optimization_rank", "shift", "shift_low"]].isna().all(axis=None)
 
 
 def test_gan_is_averaged_within_the_seed_before_seeds_are_averaged():
@@ -117,13 +153,18 @@ def test_a_seed_is_there_only_when_all_its_trials_are():
 def test_files_hold_full_precision_and_markdown_three_decimals(tmp_path):
     frame = pd.DataFrame({"loss": ["a|b"], "srcc": [1 / 3], "keys": ["0123456789abcdef"]})
     paths = write([Table("small", "Small", "A note.", frame)], tmp_path, "severity labels, not human opinion")
-    assert sorted(path.name for path in paths) == ["small.csv", "small.md", "small.parquet"]
+    assert sorted(path.name for path in paths) == ["small.csv", "small.md", "small.parquet", "small.tex"]
     assert pd.read_parquet(tmp_path / "small.parquet").equals(frame)
     assert pd.read_csv(tmp_path / "small.csv")["srcc"].item() == 1 / 3
     words = (tmp_path / "small.md").read_text()
     assert "**demonstration, not evidence** · labels: severity labels, not human opinion" in words
     assert "| a\\|b | 0.333 |" in words
     assert "0123456789abcdef" not in words
+    typeset = (tmp_path / "small.tex").read_text()
+    assert "a|b" in typeset or "a\\textbar" in typeset
+    assert "0.333" in typeset
+    assert "0123456789abcdef" not in typeset
+    assert "small" in (tmp_path / "all.tex").read_text()
 
 
 @pytest.mark.parametrize(

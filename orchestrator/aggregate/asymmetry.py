@@ -26,18 +26,25 @@ INVERSION = "test inversion"
 NOTHING = "none: nothing to resample"
 BOUNDS = ("spearman_low", "spearman_high", "like_low", "like_high")
 COLUMNS = {
-    **{"discriminator": "str", "losses": "int64", "diverged": "int64", "spearman": "float64"},
+    "discriminator": "str",
+    "losses": "int64",
+    "diverged": "int64",
+    "spearman": "float64",
     **dict.fromkeys((*BOUNDS, "perfect", *POWERS), "float64"),
-    **{"interval_method": "str", "like_method": "str", "resamples": "Int64"},
+    "interval_method": "str",
+    "like_method": "str",
+    "resamples": "Int64",
     **dict.fromkeys(("spearman_p", "joint_p", "kendall_p", "kendall", "smallest_p", "noise_ceiling"), "float64"),
     "p_method": "str",
     **dict.fromkeys(("change_against_none", "change_low", "change_high"), "float64"),
-    **{"iqa_reliability": "float64", "optimization_reliability": "float64", "note": "str"},
+    "iqa_reliability": "float64",
+    "optimization_reliability": "float64",
+    "note": "str",
 }
 """Every column of the asymmetry table and its type: all are there even where each row is but a note."""
 METHOD = (
-    f"Noise: a hierarchical bootstrap with {RESAMPLES:,} resamples, generator seed {SEED}, draws seeds, benchmarks "
-    "and test sets with replacement (contents where a side has one set), the same for every loss and "
+    f"Noise: a hierarchical bootstrap with {RESAMPLES:,} resamples, generator seed {SEED}, weighs seeds, benchmarks "
+    "and test sets at random (draws contents where a side has one set), alike for every loss and "
     "discriminator, and ranks again. Intervals of rho see through this noise: truths from which a correlation as "
     f"high or as low as the observed one would be rarer than 2.5 % are outside (test inversion, {DRAWS:,} draws); "
     "for these losses, and for the population of losses that they come from. perfect: the median rho that two "

@@ -63,8 +63,8 @@ def test_a_constant_side_has_no_correlation():
 
 def test_exact_p_at_six_losses_is_not_scipys():
     """rho = .829 at n = 6: 42 of 720 orders reach it, p = .0583, where spearmanr's t says .0416."""
-    y = np.array([2.0, 1.0, 3.0, 4.0, 6.0, 5.0])
-    y = next(np.array(order) for order in itertools.permutations(RANKS) if scipys_rho(RANKS, order) == pytest.approx(29 / 35))
+    orders = itertools.permutations(RANKS)
+    y = next(np.array(order) for order in orders if scipys_rho(RANKS, order) == pytest.approx(29 / 35))
     assert permutation_p(RANKS, y, spearman) == (pytest.approx(42 / 720), "exact, 720 permutations")
     assert scipy.stats.spearmanr(RANKS, y).pvalue == pytest.approx(0.0416, abs=5e-5)
 
@@ -78,7 +78,8 @@ def test_exact_p_equals_scipys_permutation_test_with_ties(n, statistic):
     def size(x, axis=-1):
         return np.abs(statistic(x, np.broadcast_to(y, x.shape)))
 
-    theirs = scipy.stats.permutation_test((x,), size, permutation_type="pairings", alternative="greater", vectorized=True)
+    how = {"permutation_type": "pairings", "alternative": "greater", "vectorized": True}
+    theirs = scipy.stats.permutation_test((x,), size, **how)
     assert permutation_p(x, y, statistic)[0] == pytest.approx(theirs.pvalue)
 
 
@@ -153,7 +154,7 @@ def test_monte_carlo_p_is_near_the_exact_one():
 def test_as_many_permutations_are_drawn_as_are_said():
     for draws in (500, BLOCK + 1):
         blocks, total, how = orders(12, draws)
-        found = [block for block in blocks]
+        found = list(blocks)
         assert sum(map(len, found)) == total >= draws
         assert f"{total:,}" in how
         assert all((np.sort(block, axis=1) == np.arange(12)).all() for block in found)

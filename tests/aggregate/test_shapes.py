@@ -9,14 +9,16 @@ from rich.console import Console
 
 from orchestrator import grid as grids
 from orchestrator import matrix
-from orchestrator.aggregate import scores, tables
+from orchestrator.aggregate import scored, scores, tables
 from orchestrator.aggregate.__main__ import aggregate
 from orchestrator.identity import key
 from tests.aggregate.conftest import GRID, fill, small_grid, tree
+from tests.aggregate.page_material import Page
 
 TWINS = GRID.replace("vgg-r: {", "vit-r: {model: small/vit, weights: random}\n  vgg-r: {")
 TWINS = TWINS.replace("loss: [vgg-r, vgg, vit]", "loss: [vgg, vit]\n  twins: [vgg-r, vit-r]")
 WITHOUT_TWINS = TWINS.replace("  twins: [vgg-r, vit-r]\n", "")
+CHART = re.compile('<div class="chart"')
 WEIGHTS = "[0.003, 0.01, 0.03, 0.1, 0.3, 1.0]"
 BACKBONES = """
 name: official
@@ -97,6 +99,24 @@ def written(path, out):
     return summary, console.export_text(), summary.report.read_text()
 
 
+def facts(page):
+    """(number, what of) of the row of facts below the answers of a page."""
+    return [(number, what) for what, number in re.findall(r"<div><dt>(.*?)</dt><dd>(.*?)</dd></div>", page)]
+
+
+def parts(page):
+    """The HTML of each section of a page by its id."""
+    return dict(re.findall(r'<section id="(.*?)">(.*?)</section>', page, re.DOTALL))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_resamples():
+    """Shapes do not depend on how many resamples there are."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scored, "RESAMPLES", 200)
+        yield
+
+
 @pytest.fixture(scope="module")
 def twins(tmp_path_factory):
     """(path of a grid with random twins, path of the same grid without them), over one store with all trials."""
@@ -167,10 +187,22 @@ def test_report_figures_and_terminal_show_twins_apart(twins, tmp_path):
     assert "Asymmetry (demonstration" in printed
     assert "Asymmetry: random twins, apart (demonstration" in printed
     assert [table.name for table in summary.asymmetry] == ["asymmetry", "asymmetry-twins"]
-    assert page.count('<img class="chart"') == 2
-    assert re.findall(r'<section id="(strips.*?)"', page) == ["strips", "strips-twins"]
-    assert "2 random twins (vgg-r, vit-r)" in page
-    assert page.index('id="missing"') > page.index('id="counts-twins"') > page.index('id="counts"')
+    read = Page(page)
+    sections = [found["id"] for found, _ in read.all("section")]
+    both = [name for name in sections if f"{name}-twins" in sections]
+    assert both == [
+        "asymmetry", "ranks", "sensitivity", "metrics", "optimization", "initialization", "stability", "learning",
+        "crops", "outcomes",
+    ]  # fmt: skip
+    charts = {name: len(CHART.findall(part)) for name, part in parts(page).items()}
+    assert charts["ranks"] == charts["ranks-twins"] == 2  # the scatter and the slopes
+    assert charts["sensitivity"] == charts["sensitivity-twins"] == 1
+    assert ("2", "random twins") in facts(page)
+    assert "vgg-r, vit-r: ranked and correlated among themselves only." in page
+    titles = {name: read.within(name) for name in sections}
+    assert "Missing trials" in titles["outcomes"]  # twins are counted there too
+    assert "Missing trials" not in titles["outcomes-twins"]
+    assert sections.index("outcomes-twins") > sections.index("outcomes")
 
 
 def test_a_page_without_twins_does_not_mention_them(twins, tmp_path):
@@ -213,12 +245,44 @@ def test_a_single_ranked_loss_has_a_note_and_no_numbers(alone, tmp_path):
     assert set(frame["note"]) == {note}
     assert printed.count(note) == 1
     assert f"every discriminator: {note}" in printed
-    assert "1 loss (vgg16) under 13" in page
+    assert {("1", "loss"), ("13", "discriminators")} <= set(facts(page))
+    assert "Losses: vgg16." in page
     pages = [printed, re.sub(r'src(set)?="[^"]*"', "", page)]
     pages += [file.read_text() for file in sorted((tmp_path / "tables").glob("*.md"))]
     assert not [words for words in pages if re.search(r"\bnan\b", words, re.IGNORECASE)]
     assert "figures/ranks.png" not in tree(tmp_path)
     assert "figures/strip-set5-img_001.png" in tree(tmp_path)  # both sets have an img_001
+
+
+@pytest.mark.parametrize(
+    ("changed", "into", "gone"),
+    [
+        ("seeds: [0, 1]", "seeds: [0]", {"seeds"}),
+        ("score: {no-reference: [piqe], structural: [vsi, gmsd]}", "score: {no-reference: [piqe]}", {"judges"}),
+    ],
+    ids=["one seed", "one judge"],
+)
+def test_a_study_of_one_seed_or_one_judge_has_its_numbers_and_says_what_cannot_be_split(changed, into, gone, tmp_path):
+    path, study, store = small_grid(tmp_path, GRID.replace(changed, into))
+    fill(store, study, side=16)
+    found = built(path)
+    assert found["asymmetry"].frame["losses"].tolist() == [3, 3]
+    assert found["asymmetry"].frame["spearman_p"].notna().all()
+    assert found["sensitivity"].frame["spearman"].notna().all()
+    assert not found["sensitivity"].frame["view"].str.contains("family").any() or gone == {"seeds"}
+    reliability = found["reliability"].frame.set_index("over")
+    if gone == {"judges"}:
+        assert "judges" not in reliability.index
+    else:
+        assert set(reliability.loc["seeds", "note"]) == {"a single one of seeds has no halves"}
+        assert reliability.loc["seeds", "reliability"].isna().all()
+
+
+def test_a_matrix_without_losses_is_refused_in_one_line(tmp_path):
+    """So that no aggregation meets a study of nothing."""
+    with pytest.raises(grids.GridError) as found:
+        small_grid(tmp_path, GRID.replace("loss: [vgg-r, vgg, vit]", "loss: []"))
+    assert str(found.value).endswith("tiny.yaml:10: matrix.loss: found no level; allowed: at least one")
 
 
 def test_official_data_are_no_demonstration(official, tmp_path):

@@ -27,7 +27,7 @@ def frames(filled):
 
 def test_every_table_says_how_many_seeds_are_there_and_names_its_keys(frames):
     """The views of the whole study have none: they rest on the trials of the tables that they vary."""
-    assert VIEWS <= set(frames)
+    assert set(frames) >= VIEWS
     for name, frame in frames.items():
         assert ("keys" in frame) == (name not in VIEWS), name
         counted = {"seeds", "seeds_planned", "trials", "trials_planned"} <= set(frame)
@@ -161,8 +161,7 @@ def test_files_hold_full_precision_and_markdown_three_decimals(tmp_path):
     assert "| a\\|b | 0.333 |" in words
     assert "0123456789abcdef" not in words
     typeset = (tmp_path / "small.tex").read_text()
-    assert "a|b" in typeset or "a\\textbar" in typeset
-    assert "0.333" in typeset
+    assert r"a\textbar{}b & 0.333 \tabularnewline" in typeset
     assert "0123456789abcdef" not in typeset
     assert "small" in (tmp_path / "all.tex").read_text()
 

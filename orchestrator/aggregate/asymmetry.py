@@ -25,22 +25,16 @@ POWERS = {"power_50": 0.5, "power_70": 0.7, "power_90": 0.9}
 INVERSION = "test inversion"
 NOTHING = "none: nothing to resample"
 BOUNDS = ("spearman_low", "spearman_high", "like_low", "like_high")
-COLUMNS = {
-    "discriminator": "str",
-    "losses": "int64",
-    "diverged": "int64",
-    "spearman": "float64",
-    **dict.fromkeys((*BOUNDS, "perfect", *POWERS), "float64"),
-    "interval_method": "str",
-    "like_method": "str",
-    "resamples": "Int64",
-    **dict.fromkeys(("spearman_p", "joint_p", "kendall_p", "kendall", "smallest_p", "noise_ceiling"), "float64"),
-    "p_method": "str",
-    **dict.fromkeys(("change_against_none", "change_low", "change_high"), "float64"),
-    "iqa_reliability": "float64",
-    "optimization_reliability": "float64",
-    "note": "str",
-}
+COLUMNS = (
+    {"discriminator": "str", "losses": "int64", "diverged": "int64"}
+    | dict.fromkeys(("spearman", *BOUNDS, "perfect", *POWERS), "float64")
+    | {"interval_method": "str", "like_method": "str", "resamples": "Int64"}
+    | dict.fromkeys(("spearman_p", "joint_p", "kendall_p", "kendall", "smallest_p", "noise_ceiling"), "float64")
+    | {"p_method": "str"}
+    | dict.fromkeys(("change_against_none", "change_low", "change_high"), "float64")
+    | dict.fromkeys(("iqa_reliability", "optimization_reliability"), "float64")
+    | {"note": "str"}
+)
 """Every column of the asymmetry table and its type: all are there even where each row is but a note."""
 METHOD = (
     f"Noise: a hierarchical bootstrap with {RESAMPLES:,} resamples, generator seed {SEED}, weighs seeds, benchmarks "

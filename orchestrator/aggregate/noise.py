@@ -139,7 +139,8 @@ def these_losses(noisy: Noisy) -> Inversion:
         error = noisy.optimization_noise[:, d]
         turned = np.cos(angles)[:, None] * u + np.sin(angles)[:, None] * _beside(u, _normal_scores(scores))
         values = np.sort(denoised(scores, error))[rankdata(turned, axis=1, method="ordinal") - 1]
-        truths += spearman(np.broadcast_to(u, turned.shape), turned) / len(noisy.optimization)
+        found = spearman(np.broadcast_to(u, turned.shape), turned)
+        truths += np.round(found, 12) / len(noisy.optimization)  # 1 is 1, not the float beside it
         for k in range(TRUTHS):
             seen[k] += _seen(left, values[k] + error) / len(noisy.optimization)
     return Inversion(truths, seen)

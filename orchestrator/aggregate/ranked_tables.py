@@ -11,7 +11,7 @@ import pandas as pd
 
 from orchestrator.aggregate import asymmetry, claims, perspectives, reliability
 from orchestrator.aggregate.agreement import spearman
-from orchestrator.aggregate.asymmetry import rho_of, seen_through
+from orchestrator.aggregate.asymmetry import LEAST_LOSSES, rho_of, seen_through
 from orchestrator.aggregate.claims import Basis
 from orchestrator.aggregate.correlation import Array
 from orchestrator.aggregate.counting import both_sides, judged_cells, with_counts
@@ -192,10 +192,11 @@ def _view_rows(group: Group, view: View, scored: Scored) -> Iterator[dict[str, o
         found = seen_through(scored, d, float(rho[d]), SENSITIVITY_DRAWS)
         bounds = {bound: found[bound] for bound in ("spearman_low", "spearman_high") if bound in found}
         change = {} if none in (None, d) else {"change_against_none": rho[d] - rho[none]}
-        yield row | {"spearman": rho[d]} | bounds | change
+        note = "one ranking is constant" if row["losses"] >= LEAST_LOSSES and np.isnan(rho[d]) else ""
+        yield row | {"spearman": rho[d]} | bounds | change | {"note": note}
 
 
-def _view_row(group: Group, view: View, name: str, scores: Array, iqa: Array) -> dict[str, object]:
+def _view_row(group: Group, view: View, name: str, scores: Array, iqa: Array) -> dict[str, Any]:
     return {
         "view": view.name,
         "discriminator": name,

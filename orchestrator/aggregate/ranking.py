@@ -202,8 +202,8 @@ def set_weights(draws: Draws) -> Array:
 def _srcc_of_set(part: ImageSet, counts: Array) -> Array:
     """(R, S, L): SRCC of every seed and loss on one benchmark whose contents are drawn `counts` (R, C) times."""
     assert part.labels is not None
-    _, _, seeds, losses, images = part.values.shape
-    if not images:
+    _, _, seeds, losses, _ = part.values.shape
+    if not part.values.size:
         return np.full((len(counts), seeds, losses), np.nan)
     columns = [part.values[0, 0, s, j] for s, j in np.ndindex(seeds, losses)]
     known = {column.tobytes(): column for column in columns}  # seeds that share one trial are computed once

@@ -194,7 +194,8 @@ def agreement_change(claim: AgreementChange, basis: Basis) -> Effect:
     estimates = [inversion.estimate(part.rho()) for part, inversion in zip(parts, inversions, strict=True)]
     difference, error = estimates[0] - estimates[1], float(_corrected(inversions, estimates).std(ddof=1))
     half = float(norm.ppf((1 + LEVEL) / 2)) * error
-    p = max(_two_sided(difference, error), _permuted(noisy, len(there), basis.permutations))
+    draws = len(noisy.iqa_noise)
+    p = max(_two_sided(difference, error, draws), _permuted(noisy, len(there), basis.permutations))
     least = claim.matters if claim.direction == "higher" else -claim.matters
     looks_larger = difference >= least if claim.direction == "higher" else difference <= least
     return Effect(
@@ -202,7 +203,7 @@ def agreement_change(claim: AgreementChange, basis: Basis) -> Effect:
         low=difference - half,
         high=difference + half,
         p=p,
-        p_against=1.0 if looks_larger else _two_sided(difference - least, error),
+        p_against=1.0 if looks_larger else _two_sided(difference - least, error, draws),
         units=len(noisy.iqa),
         needed=_losses_needed(noisy, claim.matters) if basis.needed else NAN,
         note="; ".join(_left_out(absent)),
@@ -277,8 +278,11 @@ def _lower_iqa(claim: Upset, basis: Basis) -> tuple[float, str]:
     return max(ps), f"its IQA score is below theirs with p = {max(ps):.3f}"
 
 
-def _two_sided(estimate: float, error: float) -> float:
-    return 2 * float(norm.sf(abs(estimate) / error)) if error > 0 else float("nan")
+def _two_sided(estimate: float, error: float, draws: int) -> float:
+    """Normal p, never below 1 / (draws + 1): where no draw of the noise moved a rank the error is 0."""
+    if error == 0:
+        return 1 / (1 + draws) if abs(estimate) > 1e-9 else 1.0
+    return max(1 / (1 + draws), 2 * float(norm.sf(abs(estimate) / error)))
 
 
 def _floor(share: float, truths: Inversion) -> float:

@@ -176,7 +176,9 @@ def test_agreement_that_breaks_under_discriminators_is_a_change():
     found = judged(CLAIMS["change"], ORDER, [ORDER, -ORDER, -ORDER], 0.1)
     assert found["effect"] == pytest.approx(-2.0, abs=0.1)
     assert found["verdict"] == "supported"
-    assert found["effect_low"] < found["effect"] < found["effect_high"]
+    assert (
+        found["effect_low"] <= found["effect"] <= found["effect_high"]
+    )  # equal where no draw of the noise moves a rank
 
 
 def test_the_same_agreement_everywhere_is_no_change():

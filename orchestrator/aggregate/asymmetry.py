@@ -93,13 +93,7 @@ def _row(
 
 def seen_through(scored: Scored, d: int, rho: float, draws: int = DRAWS) -> dict[str, object]:
     """Intervals of rho for both estimands, what perfect agreement would show, and power, of one discriminator."""
-    noisy = Noisy.of(
-        scored.point.iqa[0],
-        scored.point.optimization[0, [d]],
-        scored.drawn.iqa,
-        scored.drawn.optimization[:, [d]],
-        draws,
-    )
+    noisy = Noisy.of(scored, [d], draws)
     if not math.isfinite(rho) or not noisy.usable or not noisy.noise:
         return dict.fromkeys(BOUNDS, math.nan) | {"interval_method": NOTHING, "like_method": NOTHING}
     low, high = these_losses(noisy).interval(rho)

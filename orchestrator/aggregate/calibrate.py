@@ -37,7 +37,7 @@ from orchestrator.sections.claims import Agreement, AgreementChange, Difference,
 STUDIES = 1_000
 SIZES = (6, 24)
 SEEDS, BENCHMARKS, TEST_SETS, CONTENTS, VERSIONS, JUDGES = 5, 4, 5, 12, 4, 3
-RESAMPLES, DRAWS, PERMUTATIONS = 500, 250, 5_000
+RESAMPLES, DRAWS, PERMUTATIONS = 500, 400, 5_000
 """Fewer than a study's, so that thousands of studies take minutes; that can only make verdicts less certain."""
 DISCRIMINATORS = ("none", "vanilla", "patch")
 DOCUMENT = Path("docs/statistics.md")
@@ -149,12 +149,11 @@ VERDICTS = (claims.SUPPORTED, claims.CONTRADICTED)
 
 def _under_none(world: World, scored: Scored, truths: Array, losses: int) -> dict[str, float]:
     """Of rho without a discriminator: which intervals hold the truth, whether p <= .05, and the power promised."""
-    point, drawn = scored.point, scored.drawn
-    noisy = Noisy.of(point.iqa[0], point.optimization[0, [0]], drawn.iqa, drawn.optimization[:, [0]], DRAWS)
+    noisy = Noisy.of(scored, [0], DRAWS)
     rho, truth = noisy.rho(), float(spearman(truths[0], truths[1]))
     population, like = population_rho(world.rho[0]), losses_like_these(noisy)
     left = {name: rho_of(one)[:, 0] for name, one in scored.left_out.items()}
-    bca = Bootstrap.of(rho, rho_of(drawn)[:, 0], left).interval()[:2]
+    bca = Bootstrap.of(rho, rho_of(scored.drawn)[:, 0], left).interval()[:2]
     return {
         "these": _holds(these_losses(noisy).interval(rho), truth),
         "like": _holds(like.interval(rho), population),

@@ -79,14 +79,7 @@ class Basis:
 
     def noisy(self, discriminators: list[int]) -> Noisy:
         """Both scores and their noise, of the losses that have all of them."""
-        point, drawn = self.scored.point, self.scored.drawn
-        return Noisy.of(
-            point.iqa[0],
-            point.optimization[0, discriminators],
-            drawn.iqa,
-            drawn.optimization[:, discriminators],
-            self.draws,
-        )
+        return Noisy.of(self.scored, discriminators, self.draws)
 
     def keys(self, discriminators: tuple[str, ...] = ("",)) -> frozenset[str]:
         """Of the done trials behind both scores under these discriminators, or behind the IQA scores."""
@@ -234,8 +227,8 @@ def _permuted(noisy: Noisy, of: int, permutations: int) -> float:
 
 def upset(claim: Upset, basis: Basis) -> Effect:
     """The margin of a loss over the best of others under the discriminator where it is largest. p: the larger of that
-    of the margin (t over seeds and sets; the largest over the others, the least over discriminators times their number)
-    and that of its IQA score lying below each of theirs."""
+    of this very margin (t over seeds and sets; the largest over the others, times the number of discriminators looked
+    at) and that of its IQA score lying below each of theirs."""
     measured = basis.quality(None)
     names = meant(claim.discriminators, basis.scored.discriminators)
     margins = {name: [_margin(claim, measured, name, rival) for rival in claim.over] for name in names}
@@ -244,7 +237,7 @@ def upset(claim: Upset, basis: Basis) -> Effect:
         return Effect(note="no discriminator under which the loss and each of the others have two seeds")
     worst = {name: min(effects, key=lambda e: e.estimate) for name, effects in known.items()}
     best = max(worst, key=lambda name: worst[name].estimate)
-    exists = min(1.0, len(known) * min(max(_one_sided(e) for e in effects) for effects in known.values()))
+    exists = min(1.0, len(known) * max(_one_sided(e) for e in known[best]))
     never = max(min(1.0, len(effects) * min(e.p_against for e in effects)) for effects in known.values())
     premise, said = _lower_iqa(claim, basis)
     keys = frozenset().union(*(e.keys for effects in known.values() for e in effects))

@@ -13,12 +13,14 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import isotonic_regression
-from scipy.special import ndtr, ndtri
+from scipy.special import ndtri
 from scipy.stats import rankdata
 
 from orchestrator.aggregate.agreement import correlated, spearman, standard_ranks
 from orchestrator.aggregate.correlation import Array
 from orchestrator.aggregate.intervals import LEVEL
+from orchestrator.aggregate.scored import Scored, Scores
+from orchestrator.aggregate.shrinkage import shrunk
 
 TRUTHS = 25
 """Truths on the way from rho = 1 to rho = -1."""
@@ -34,18 +36,25 @@ class Noisy:
     optimization: Array
     """(D, L)"""
     iqa_noise: Array
-    """(R, L): deviations of the bootstrap scores from their mean, less what all losses share in a draw."""
+    """(R, L): deviations of the bootstrap scores from their mean, less what all losses share in a draw; their
+    covariance is shrunk."""
     optimization_noise: Array
     """(R, D, L), drawn together with `iqa_noise`."""
 
     @classmethod
-    def of(cls, iqa: Array, optimization: Array, boot_iqa: Array, boot_optimization: Array, draws: int) -> "Noisy":
-        """From point scores and bootstrap scores, of which the first `draws` are taken. Losses without both scores are
-        left out, and so is a draw in which a score is missing."""
-        here = np.isfinite(iqa) & np.isfinite(optimization).all(0)
-        x, y = boot_iqa[:draws][:, here], boot_optimization[:draws][:, :, here]
-        whole = np.isfinite(x).all(1) & np.isfinite(y).all((1, 2))
-        return cls(iqa[here], optimization[:, here], _deviations(x[whole]), _deviations(y[whole]))
+    def of(cls, scored: Scored, discriminators: list[int], draws: int) -> "Noisy":
+        """From the scores under some discriminators and the first `draws` draws of their noise, its covariance shrunk
+        (shrinkage.py). Losses without all scores are left out, and so is a draw in which one of them has none."""
+        point = _together(scored.point, discriminators)[0]
+        here = np.isfinite(point).all(0)
+        drawn = _together(scored.drawn, discriminators)[:draws, :, here]
+        left_out = [_together(one, discriminators)[:, :, here] for one in scored.left_out.values()]
+        errors = shrunk(
+            _deviations(drawn[np.isfinite(drawn).all((1, 2))]),
+            [one for one in left_out if np.isfinite(one).all()],
+            np.random.default_rng([SEED, 7]),
+        )
+        return cls(point[0, here], point[1:, here], errors[:, 0], errors[:, 1:])
 
     def under(self, discriminators: list[int]) -> "Noisy":
         """The same with some of the discriminators."""
@@ -126,42 +135,49 @@ class Inversion:
 
 def these_losses(noisy: Noisy) -> Inversion:
     """Truths for the losses at hand: the order of the true optimization scores turns, over K steps, from that of the
-    IQA scores to its opposite, through the order that was observed. Values are the denoised scores'.
+    IQA scores to its opposite, in half of the draws through the order that was observed, in half through its mirror
+    image. Values are the denoised scores'.
 
-    Normal scores of the IQA ranks (Blom 1958) and the part of those of the optimization ranks that is orthogonal to
-    them span a plane; an angle in it is a truth. Several discriminators turn together.
+    Mirrored, since values that are no straight line of their ranks make noise move a correlation a little up or down,
+    by the orders that it turns through; were they the observed ones alone, this would follow the noise in them.
     """
-    left = standard_ranks(denoised(noisy.iqa, noisy.iqa_noise) + noisy.iqa_noise)
+    observed, mirrored = _turning(noisy, slice(0, None, 2), 1), _turning(noisy, slice(1, None, 2), -1)
+    same = np.array([np.interp(-observed.truth, -mirrored.truth, one) for one in np.eye(TRUTHS)]).T
+    return Inversion(observed.truth, np.hstack([observed.seen, same @ mirrored.seen]))
+
+
+def _turning(noisy: Noisy, draws: slice, side: int) -> Inversion:
+    """Normal scores of the IQA ranks (Blom 1958) and the part of those of the optimization ranks that is orthogonal to
+    them span a plane; an angle in it is a truth. Several discriminators turn together."""
+    left = standard_ranks(denoised(noisy.iqa, noisy.iqa_noise) + noisy.iqa_noise[draws])
     u = _unit(_normal_scores(noisy.iqa))
     angles = np.linspace(0, math.pi, TRUTHS)
-    truths, seen = np.zeros(TRUTHS), np.zeros((TRUTHS, len(noisy.iqa_noise)))
+    truths, seen = np.zeros(TRUTHS), np.zeros((TRUTHS, len(left)))
     for d, scores in enumerate(noisy.optimization):
+        turned = np.cos(angles)[:, None] * u + side * np.sin(angles)[:, None] * _beside(u, _normal_scores(scores))
         error = noisy.optimization_noise[:, d]
-        turned = np.cos(angles)[:, None] * u + np.sin(angles)[:, None] * _beside(u, _normal_scores(scores))
         values = np.sort(denoised(scores, error))[rankdata(turned, axis=1, method="ordinal") - 1]
         found = spearman(np.broadcast_to(u, turned.shape), turned)
         truths += np.round(found, 12) / len(noisy.optimization)  # 1 is 1, not the float beside it
         for k in range(TRUTHS):
-            seen[k] += _seen(left, values[k] + error) / len(noisy.optimization)
+            seen[k] += _seen(left, values[k] + error[draws]) / len(noisy.optimization)
     return Inversion(truths, seen)
 
 
 def losses_like_these(noisy: Noisy) -> Inversion:
-    """Truths for the population that the losses come from: true scores of as many losses are drawn with a correlation
-    (a Gaussian copula, quantiles of the denoised scores), each with the noise of one of the losses at hand. One
-    discriminator. A truth is the population's Spearman correlation, `population_rho` of Pearson's r of the copula."""
+    """Truths for the population that the losses come from: true scores of as many losses are drawn from a bivariate
+    normal population with the variances of the denoised scores, each with the noise of one of the losses at hand. One
+    discriminator. A truth is the population's Spearman correlation, `population_rho` of its Pearson's r."""
     generator = np.random.default_rng([SEED, 6])
     draws, losses = noisy.iqa_noise.shape
-    x, y = (
-        np.sort(denoised(scores, error))
-        for scores, error in ((noisy.iqa, noisy.iqa_noise), (noisy.optimization[0], noisy.optimization_noise[:, 0]))
-    )
-    picked, rows = generator.integers(0, losses, size=(draws, losses)), np.arange(draws)[:, None]
+    scores, errors = (noisy.iqa, noisy.optimization[0]), (noisy.iqa_noise, noisy.optimization_noise[:, 0])
+    spread = [denoised(one, error).std(ddof=1) for one, error in zip(scores, errors, strict=True)]
+    picked = generator.permuted(np.tile(np.arange(losses), (draws, 1)), axis=1)
+    noise = [np.take_along_axis(error, picked, axis=1) for error in errors]
     first, second = generator.normal(size=(2, draws, losses))
-    noise = noisy.iqa_noise[rows, picked], noisy.optimization_noise[rows, 0, picked]
-    left = standard_ranks(_quantile(x, first) + noise[0])
+    left = standard_ranks(spread[0] * first + noise[0])
     pearson = np.cos(np.linspace(0, math.pi, TRUTHS))
-    right = (_quantile(y, r * first + math.sqrt(1 - r**2) * second) + noise[1] for r in pearson)
+    right = (spread[1] * (r * first + math.sqrt(1 - r**2) * second) + noise[1] for r in pearson)
     seen = np.stack([_seen(left, one) for one in right])
     return Inversion(np.array([population_rho(float(r)) for r in pearson]), seen)
 
@@ -208,6 +224,11 @@ def _seen(left: Array, right: Array) -> Array:
     return np.nan_to_num(correlated(left, standard_ranks(right)))
 
 
+def _together(scores: Scores, discriminators: list[int]) -> Array:
+    """(R, 1 + D, L): IQA scores first."""
+    return np.concatenate([scores.iqa[:, None], scores.optimization[:, discriminators]], axis=1)
+
+
 def _deviations(drawn: Array) -> Array:
     """A benchmark on which all losses score high moves no rank: what the losses share in a draw is taken off."""
     if not drawn.size:
@@ -237,8 +258,3 @@ def _beside(u: Array, vector: Array) -> Array:
         moved = np.roll(u, 1)
         rest = moved - (moved @ u) * u
     return _unit(rest)
-
-
-def _quantile(ordered: Array, normal: Array) -> Array:
-    """Quantiles of sorted values (L,) at the levels of standard normal numbers."""
-    return np.asarray(np.interp(ndtr(normal), (np.arange(len(ordered)) + 0.5) / len(ordered), ordered))

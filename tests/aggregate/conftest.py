@@ -65,6 +65,16 @@ iqa_transfer:
   fr: &training {steps: 1, batch: 2, learning_rate: 0.001, backbone_factor: 0.3, evaluate_every: 1}
   nr: *training
 judges: {score: {no-reference: [piqe], structural: [vsi, gmsd]}, beside: [psnr]}
+claims:
+  F1: {says: "Losses rank differently as metrics and as training losses.", contrast: agreement, matters: 0.2}
+  F2: {says: "They do so more under a discriminator.",
+       contrast: agreement_change, of: adversarial, direction: lower, matters: 0.2}
+  F4: {says: "Pretext weights start a better IQA model than a discriminator does.",
+       contrast: difference, measure: srcc, direction: higher, matters: 0.01,
+       of: {initialization: pretext}, over: {initialization: gan}, pairs: [task, backbone, seed]}
+  F7: {says: "A discriminator gives better images.",
+       contrast: difference, measure: quality, direction: higher, matters: 0.1,
+       of: {discriminator: adversarial}, over: {discriminator: none}, pairs: [loss, seed]}
 """
 
 

@@ -176,9 +176,8 @@ def test_agreement_that_breaks_under_discriminators_is_a_change():
     found = judged(CLAIMS["change"], ORDER, [ORDER, -ORDER, -ORDER], 0.1)
     assert found["effect"] == pytest.approx(-2.0, abs=0.1)
     assert found["verdict"] == "supported"
-    assert (
-        found["effect_low"] <= found["effect"] <= found["effect_high"]
-    )  # equal where no draw of the noise moves a rank
+    # equal where no draw of the noise moves a rank
+    assert found["effect_low"] <= found["effect"] <= found["effect_high"]
 
 
 def test_the_same_agreement_everywhere_is_no_change():
@@ -213,15 +212,17 @@ def test_what_cannot_be_judged_says_why(optimization, noise, note):
 # ------------------------------------------------------------------------------------------------------------ upset
 
 
-def margins(patch, none=-1.0, seeds=6):
+def margins(patch, none=-1.0, vanilla=-1.0, seeds=6, patch_noise=0.1, noise=0.1):
     """l0 is above l1 and l2 by these amounts under each discriminator."""
     generator = np.random.default_rng(4)
-    above = {"none": none, "patch": patch, "vanilla": none}
+    above = {"none": none, "patch": patch, "vanilla": vanilla}
+    spread = {"none": noise, "patch": patch_noise, "vanilla": noise}
     rows = [
         {"loss": f"l{i}", "seed": seed, "discriminator": name, "status": "done", "keys": ()}
         for i in range(3) for seed in range(seeds) for name in NAMES
     ]  # fmt: skip
-    values = [[above[row["discriminator"]] * (row["loss"] == "l0") + 0.1 * generator.normal()] for row in rows]
+    levels = [(row["discriminator"], row["loss"] == "l0") for row in rows]
+    values = [[above[name] * own + spread[name] * generator.normal()] for name, own in levels]
     return Measured(pd.DataFrame(rows), np.array(values))
 
 
@@ -258,6 +259,16 @@ def test_an_upset_under_one_of_three_discriminators_pays_for_having_looked_at_th
     assert found["p"] == pytest.approx(max(min(1.0, 3 * min(ps)), 2 / 301))
 
 
+def test_an_upset_is_large_and_certain_under_one_and_the_same_discriminator():
+    """Under vanilla the margin is certain and too small to matter, under patch large and uncertain: neither will do."""
+    runs = margins(0.6, vanilla=0.12, patch_noise=0.6, noise=0.01)
+    found = judged(CLAIMS["upset"], [0.0, 1.0, 2.0], np.zeros((3, 3)), 0.05, measured=runs)
+    assert "largest under patch" in found["note"]
+    assert found["effect"] > found["matters"]
+    assert found["effect_low"] < 0
+    assert (found["p"] > 0.05, found["verdict"]) == (True, "undetermined")
+
+
 # ------------------------------------------------------------------------------------------------- nothing to judge
 
 
@@ -287,9 +298,8 @@ def test_a_claim_on_another_grid_that_was_not_read_is_undetermined_and_says_so()
     row = frames["claims"].iloc[0]
     assert (row["claim"], row["verdict"]) == ("F6", "undetermined")
     assert row["note"] == "it rests on gan_weight.yaml, whose trials were not read"
-    elsewhere = {one.name: one.frame for one in build(evidence, stated, {"gan_weight.yaml": evidence})}["claims"].iloc[
-        0
-    ]
+    frames = {one.name: one.frame for one in build(evidence, stated, {"gan_weight.yaml": evidence})}
+    elsewhere = frames["claims"].iloc[0]
     assert elsewhere["verdict"] == "undetermined"
     assert elsewhere["note"] == "it rests on gan_weight.yaml, of which no trial is there: sweep that grid"
 

@@ -14,6 +14,7 @@ from orchestrator.aggregate.noise import (
     population_rho,
     these_losses,
 )
+from orchestrator.aggregate.scored import Scored, Scores
 
 QUIET = 1e-6
 
@@ -24,7 +25,14 @@ def noisy_of(iqa, optimization, size, draws=200, seed=0):
     iqa, optimization = np.asarray(iqa, float), np.atleast_2d(np.asarray(optimization, float))
     x = iqa + size * generator.normal(size=(draws, *iqa.shape))
     y = optimization + size * generator.normal(size=(draws, *optimization.shape))
-    return Noisy.of(iqa, optimization, x, y, draws)
+    return noisy_from(iqa, optimization, x, y, draws)
+
+
+def noisy_from(iqa, optimization, x, y, draws):
+    """From scores and their draws (R, L), (R, D, L), with nothing left out: the noise as it was drawn."""
+    names = tuple(f"l{i}" for i in range(len(iqa))), tuple(f"d{i}" for i in range(len(optimization)))
+    scored = Scored(*names, Scores(iqa[None], optimization[None]), Scores(x, y), {})
+    return Noisy.of(scored, list(range(len(optimization))), draws)
 
 
 # ------------------------------------------------------------------------------------------------- what is noise
@@ -34,7 +42,7 @@ def test_what_all_losses_share_in_a_draw_is_no_noise():
     generator = np.random.default_rng(0)
     x, y = generator.normal(size=5), generator.normal(size=(2, 5))
     shift = generator.normal(size=(50, 1))
-    noisy = Noisy.of(x, y, x + shift, y + shift[:, None], 50)
+    noisy = noisy_from(x, y, x + shift, y + shift[:, None], 50)
     assert noisy.usable
     assert not noisy.noise
     np.testing.assert_allclose(noisy.iqa_noise, 0.0, atol=1e-12)
@@ -53,7 +61,7 @@ def test_losses_without_both_scores_and_draws_with_a_hole_are_left_out():
     x, y = np.array([1.0, nan, 3.0, 4.0, 2.0]), np.array([[1.0, 2.0, 3.0, 4.0, nan]])
     drawn_x, drawn_y = np.tile(x, (6, 1)), np.tile(y, (6, 1, 1))
     drawn_x[2, 0] = nan
-    noisy = Noisy.of(x, y, drawn_x, drawn_y, 5)
+    noisy = noisy_from(x, y, drawn_x, drawn_y, 5)
     assert noisy.iqa.tolist() == [1.0, 3.0, 4.0]
     assert (noisy.iqa_noise.shape, noisy.optimization_noise.shape) == ((4, 3), (4, 1, 3))
     assert noisy.rho() == pytest.approx(1.0)
@@ -81,7 +89,7 @@ def test_denoised_scores_have_the_true_variance_on_average():
     for _ in range(3_000):
         x = generator.normal(size=6) + math.sqrt(0.3) * generator.normal(size=6)
         drawn = x + math.sqrt(0.3) * generator.normal(size=(100, 6))
-        noisy = Noisy.of(x, x[None], drawn, drawn[:, None], 100)
+        noisy = noisy_from(x, x[None], drawn, drawn[:, None], 100)
         found.append(x.var(ddof=1) - noisy.iqa_noise.var(0, ddof=1).sum() / 5)
         assert denoised(x, noisy.iqa_noise).var(ddof=1) == pytest.approx(max(0.0, found[-1]))
     assert np.mean(found) == pytest.approx(1.0, abs=4 * np.std(found) / math.sqrt(3_000))
@@ -259,7 +267,7 @@ def test_perfect_agreement_is_jointly_seen_by_discriminators_as_their_noise_was_
     generator = np.random.default_rng(0)
     x, y = generator.normal(size=(2, 6))
     errors = 0.5 * generator.normal(size=(2, 100, 6))
-    seen = perfect(Noisy.of(x, np.stack([y, y]), x + errors[0], np.repeat((y + errors[1])[:, None], 2, 1), 100))
+    seen = perfect(noisy_from(x, np.stack([y, y]), x + errors[0], np.repeat((y + errors[1])[:, None], 2, 1), 100))
     np.testing.assert_allclose(seen[:, 0], seen[:, 1])
 
 

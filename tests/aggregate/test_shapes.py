@@ -4,6 +4,7 @@ import io
 import re
 from dataclasses import replace
 
+import pandas as pd
 import pytest
 from rich.console import Console
 
@@ -58,6 +59,14 @@ super_resolution:
   tests: [set5, urban100]
 judges: {score: {no-reference: [piqe], structural: [vsi, gmsd]}, beside: [psnr]}
 """
+CLAIMS = """
+claims:
+  F1: {says: "Losses rank differently as metrics and as training losses.", contrast: agreement, matters: 0.2}
+  F5: {says: "Convolutional discriminators give better images.",
+       contrast: difference, measure: quality, direction: higher, matters: 0.1,
+       of: {backbone: vgg16}, over: {backbone: dinov2}, pairs: [loss, start, seed]}
+"""
+KIN = DATA.replace("score: {", "score: {resnet: [topiq_nr], ")  # TOPIQ-NR looks through a ResNet-50
 OFFICIAL = f"""{BACKBONES}
 matrix:
   loss: [vgg16, resnet50, dinov2]
@@ -66,11 +75,20 @@ matrix:
     - {{head: patch, backbone: [vgg16, dinov2], start: [released, random]}}
   initialization: [random, released, gan]
   task: [fr, nr]
-{DATA}
+{KIN}
 iqa_transfer:
   fr: &training {{steps: 1, batch: 2, learning_rate: 0.001, backbone_factor: 0.3, evaluate_every: 1}}
   nr: *training
-"""
+{CLAIMS}"""
+ALL_KIN = (
+    OFFICIAL.replace("no-reference: [piqe], structural: [vsi, gmsd]", "clip: [liqe]")
+    .replace(
+        "resnet50: {model: timm/resnet50.tv2_in1k, weights: released}\n",
+        "resnet50: {model: timm/resnet50.tv2_in1k, weights: released}\n"
+        "  clip: {model: open_clip/ViT-B-16-quickgelu, weights: openai}\n",
+    )
+    .replace("loss: [vgg16, resnet50, dinov2]", "loss: [vgg16, resnet50, dinov2, clip]")
+)
 OPTIMIZATION_ALONE = f"""{BACKBONES}
 matrix:
   loss: [vgg16]
@@ -89,7 +107,8 @@ def read(path, label_kind=None):
 
 
 def built(path):
-    return {table.name: table for table in tables.build(read(path))}
+    claims = grids.load(path).claims
+    return {table.name: table for table in tables.build(read(path), claims)}
 
 
 def written(path, out):
@@ -137,6 +156,11 @@ def official(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
+def official_tables(official):
+    return built(official)
+
+
+@pytest.fixture(scope="module")
 def alone(tmp_path_factory):
     """A grid of optimization alone, with a single ranked loss under weights as a factor, with all trials done."""
     path, study, store = small_grid(tmp_path_factory.mktemp("alone"), OPTIMIZATION_ALONE)
@@ -157,7 +181,8 @@ def test_twins_change_nothing_in_the_main_tables(twins):
 def test_twins_have_the_main_tables_among_themselves(twins):
     found = built(twins[0])
     apart = {name: table for name, table in found.items() if name.endswith("-twins")}
-    assert {f"{name}-twins" for name in found if name not in apart and name != "missing"} == set(apart)
+    main = {name for name in found if name not in apart} - {"missing", "claims", "claims_by_view"}
+    assert {f"{name}-twins" for name in main} == set(apart)
     for name, table in apart.items():
         assert table.title.endswith(": random twins, apart"), name
         if "loss" in table.frame:
@@ -296,12 +321,50 @@ def test_official_data_are_no_demonstration(official, tmp_path):
         assert "demonstration" not in words.lower()
 
 
-def test_the_released_start_stands_in_the_tables(official):
-    found = built(official)
+def test_the_released_start_stands_in_the_tables(official_tables):
+    found = official_tables
     gan = found["iqa_transfer"].frame.query("initialization == 'gan'")
     assert set(gan["start"]) == {"released", "random"}
     assert set(found["iqa_transfer"].frame["initialization"]) == {"random", "released", "gan"}
     assert found["asymmetry"].frame["losses"].tolist() == [3] * 5
+
+
+def test_tables_without_circular_judges_stand_beside_the_others(official, official_tables):
+    """Each table that judges enter exists twice; the one without them is that of a grid that never had them."""
+    found = official_tables
+    own = [name.removesuffix("-independent") for name in found if name.endswith("-independent")]
+    assert own == ["asymmetry", "ranks", "claims", "optimization_score"]
+    for name in own:
+        assert found[f"{name}-independent"].title == f"{found[name].title}, without circular judges"
+        assert (
+            "share a network with a ranked loss (topiq_nr), for the whole comparison"
+            in found[f"{name}-independent"].note
+        )
+    without = official.with_name("without.yaml")
+    without.write_text(official.read_text().replace("resnet: [topiq_nr], ", ""))
+    fewer = built(without)
+    assert not [name for name in fewer if name.endswith("-independent")]
+    for name in own:
+        pd.testing.assert_frame_equal(found[f"{name}-independent"].frame, fewer[name].frame)
+    assert set(found["claims"].frame["claim"]) == {"F1", "F5"}
+    judged = read(official).cells.query("judge == 'topiq_nr'")["key"]
+    for name, table in found.items():
+        if name.endswith("-independent"):
+            assert not set(judged) & set(" ".join(table.frame["keys"]).split()), name
+
+
+def test_where_all_judges_are_circular_nothing_is_left_and_the_tables_say_so(tmp_path):
+    path, study, store = small_grid(tmp_path, ALL_KIN)
+    fill(store, study, side=16)
+    found = built(path)
+    assert found["asymmetry"].frame["losses"].tolist() == [4] * 5
+    alone = found["asymmetry-independent"].frame
+    assert alone["note"].tolist() == ["0 losses have both scores; at least 3 are needed for a rank correlation"] * 5
+    assert found["optimization_score-independent"].frame["optimization_score"].isna().all()
+    claims = found["claims-independent"].frame.set_index("claim")
+    assert claims.loc["F1", ["verdict", "note"]].tolist() == ["undetermined", "fewer than 3 losses have both scores"]
+    assert claims.loc["F5", ["verdict", "units"]].tolist() == ["undetermined", 0]
+    assert claims.loc["F5", "note"].startswith("no pair has both sides")
 
 
 @pytest.mark.parametrize(

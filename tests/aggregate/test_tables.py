@@ -1,28 +1,27 @@
 import numpy as np
 import pandas as pd
 import pytest
-from pydantic import TypeAdapter
 
 from orchestrator import grid as grids
 from orchestrator.aggregate import scores, tables
 from orchestrator.aggregate.counting import over_seeds, with_counts
 from orchestrator.aggregate.writing import Table, markdown, text, write
-from orchestrator.sections.claims import Claim
 from tests.aggregate.conftest import cell, evidence_of, predicted
 
 LABELS = np.arange(4.0)
-VIEWS = {"sensitivity", "reliability"}
-CLAIM = TypeAdapter(Claim)
+VIEWS = {"sensitivity", "reliability", "claims_by_view"}
 
 
-def by_name(evidence):
-    return {table.name: table.frame for table in tables.build(evidence)}
+def by_name(path):
+    """The tables of a grid file by name."""
+    grid = grids.load(path)
+    return {table.name: table.frame for table in tables.build(scores.read(grid), grid.claims)}
 
 
 @pytest.fixture(scope="module")
 def frames(filled):
     """The tables of the filled store by name."""
-    return by_name(scores.read(grids.load(filled[0])))
+    return by_name(filled[0])
 
 
 def test_every_table_says_how_many_seeds_are_there_and_names_its_keys(frames):
@@ -31,18 +30,40 @@ def test_every_table_says_how_many_seeds_are_there_and_names_its_keys(frames):
     for name, frame in frames.items():
         assert ("keys" in frame) == (name not in VIEWS), name
         counted = {"seeds", "seeds_planned", "trials", "trials_planned"} <= set(frame)
-        assert counted == (name not in VIEWS | {"missing"}), name
+        assert counted == (name not in VIEWS | {"missing", "claims"}), name  # claims count their units
 
 
-def test_claims_name_the_keys_that_they_rest_on_and_their_views_none(filled, frames):
-    """Of a claim on the grid's own trials: every key is one of the store's."""
-    stated = {"F1": CLAIM.validate_python({"contrast": "agreement", "says": "ranks agree", "matters": 0.3})}
-    evidence = scores.read(grids.load(filled[0]))
-    found = {table.name: table.frame for table in tables.build(evidence, stated)}
-    assert set(found) - set(frames) == {"claims", "claims_by_view"}
-    assert "keys" not in found["claims_by_view"]
-    assert set(found["claims"]["keys"].item().split()) <= set(evidence.cells["key"])
-    assert found["claims"]["keys"].item()
+def test_claims_name_the_trials_that_they_rest_on(filled, frames):
+    grid = grids.load(filled[0])
+    cells = scores.read(grid).cells
+    done = cells[(cells["status"] == "done") & ~cells["baseline"]]
+    judged = set(done.loc[(done["role"] == "judging") & (done["family"] != ""), "key"])
+    metrics = set(done.loc[done["role"] == "metric_benchmark", "key"])
+    trained = done[(done["role"] == "iqa_benchmark") & done["initialization"].isin(["pretext", "gan"])]
+    named = frames["claims"].set_index("claim")["keys"].str.split().map(set)
+    assert named["F1"] == named["F2"] == judged | metrics
+    assert named["F4"] == set(trained.loc[trained["backbone"] == "vgg", "key"])  # no discriminator is a vit
+
+
+def test_claims_say_what_they_could_not_use(frames):
+    claims = frames["claims"].set_index("claim")
+    assert claims["contrast"].tolist() == ["agreement", "agreement_change", "difference", "difference"]
+    assert claims["units"].tolist() == [3, 3, 4, 5]  # losses; 2 tasks x 2 seeds; 3 losses x 2 seeds but for vit's
+    assert "1 diverged runs are not in it: an average over survivors" in claims.loc["F7", "note"]
+    assert "1 runs lack some of their test sets or benchmarks" in claims.loc["F7", "note"]
+    assert "2 diverged runs are not in it" in claims.loc["F4", "note"]  # the fr and the nr model of vit's discriminator
+
+
+def test_claims_are_judged_in_each_view_that_concerns_them(frames):
+    found = frames["claims_by_view"].groupby("claim", sort=False)["view"].agg(set)
+    views = set(frames["sensitivity"]["view"]) - {"Bradley-Terry", "these benchmarks and test sets"}
+    assert found.index.tolist() == ["F1", "F2", "F4", "F7"]
+    assert found["F1"] == found["F2"] == views
+    assert found["F4"] == {name for name in views if "benchmark" in name} | {"all judges"}
+    assert found["F7"] == {name for name in views if "family" in name or "test set" in name} | {"all judges"}
+    main = frames["claims_by_view"].query("view == 'all judges'")
+    assert main["effect"].tolist() == frames["claims"]["effect"].tolist()
+    assert main["verdict"].tolist() == frames["claims"]["verdict"].tolist()
 
 
 def test_views_have_a_row_for_each_view_and_discriminator(frames):
@@ -100,7 +121,7 @@ def test_baselines_stand_beside_and_are_marked(frames):
 
 def test_an_empty_store_gives_every_table_with_nothing_but_holes(tiny):
     path, study, _ = tiny
-    frames = by_name(scores.read(grids.load(path)))
+    frames = by_name(path)
     assert set(frames["missing"]["reason"]) == {"missing"}
     assert frames["missing"]["labels"].sum() == len(study.labels)
     assert frames["fr_iqa_by_loss"]["srcc"].isna().all()

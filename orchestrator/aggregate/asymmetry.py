@@ -37,17 +37,18 @@ COLUMNS = (
 )
 """Every column of the asymmetry table and its type: all are there even where each row is but a note."""
 METHOD = (
-    f"Noise: a hierarchical bootstrap with {RESAMPLES:,} resamples, generator seed {SEED}, weighs seeds, benchmarks "
-    "and test sets at random (draws contents where a side has one set), alike for every loss and "
-    "discriminator, and ranks again. Intervals of rho see through this noise: truths from which a correlation as "
-    f"high or as low as the observed one would be rarer than 2.5 % are outside (test inversion, {DRAWS:,} draws); "
-    "for these losses, and for the population of losses that they come from. perfect: the median rho that two "
-    "equal rankings would show through the noise. Intervals of ranks and shifts: percentiles; of the change "
-    f"against none: BCa. p: two-sided, over permutations of the losses, all n! up to n = {EXACT_LOSSES} and "
-    f"{MONTE_CARLO:,} random ones above; joint p applies one permutation to all discriminators and holds for all "
-    "of them together. Power: of this test at 5 % for a true correlation of .5, .7 and .9 seen through the noise. "
-    f"Noise ceiling: square root of the product of the split-half reliabilities over seeds and contents ({SPLITS} "
-    "splits, Spearman-Brown). docs/statistics.md has the formulas and the calibration."
+    f"Noise: a hierarchical bootstrap with {RESAMPLES:,} resamples, generator seed {SEED}, weighs seeds, "
+    "benchmarks and test sets at random (draws contents where a side has one set), alike for every loss and "
+    "discriminator, and ranks again; what few units show of noise that losses share is shrunk. Intervals of rho "
+    "see through this noise: truths from which a correlation as high or as low as the observed one would be rarer"
+    f" than 2.5 % are outside (test inversion, {DRAWS:,} draws); for these losses, and for the population of "
+    "losses that they come from. perfect: the median rho that two equal rankings would show through the noise. "
+    "Intervals of ranks and shifts: percentiles; of the change against none: BCa. p: two-sided, over permutations"
+    f" of the losses, all n! up to n = {EXACT_LOSSES} and {MONTE_CARLO:,} random ones above; joint p applies one "
+    "permutation to all discriminators and holds for all of them together. Power: of this test at 5 % for a true "
+    "correlation of .5, .7 and .9 seen through the noise. Noise ceiling: square root of the product of the split-"
+    f"half reliabilities over seeds and contents ({SPLITS} splits, Spearman-Brown). docs/statistics.md has the "
+    "formulas and the calibration."
 )
 
 

@@ -30,6 +30,7 @@ from orchestrator.sections.claims import Agreement, AgreementChange, Claim, Diff
 
 ALPHA = 0.05
 SUPPORTED, CONTRADICTED, UNDETERMINED = "supported", "contradicted", "undetermined"
+MORE = "no number of units would do: more test images are needed"
 COLUMNS = [
     "claim", "says", "contrast", "measure", "of", "over", "unit", "units", "effect", "effect_low", "effect_high",
     "matters", "direction", "p", "p_holm", "p_against", "p_against_holm", "p_sign_flip", "verdict", "needed", "note",
@@ -104,8 +105,10 @@ def table(claims: Mapping[str, Claim], basis_of: Callable[[Claim], Basis | str])
     frame = pd.DataFrame(rows, columns=[column for column in COLUMNS if "holm" not in column and column != "verdict"])
     frame["p_holm"], frame["p_against_holm"] = holm(frame["p"]), holm(frame["p_against"])
     frame["verdict"] = [verdict(row) for row in frame.to_dict("records")]
-    decided = frame["verdict"] != UNDETERMINED
-    frame["needed"] = frame["needed"].astype(float).mask(decided).astype("Int64")
+    needed = frame["needed"].astype(float).where(frame["verdict"] == UNDETERMINED)
+    hopeless = np.isinf(needed)
+    frame["note"] = frame["note"].mask(hopeless, frame["note"].map(lambda said: "; ".join(filter(None, [said, MORE]))))
+    frame["needed"] = needed.mask(hopeless).astype("Int64")
     return frame[COLUMNS]
 
 

@@ -43,7 +43,7 @@ class Effect:
     """Against the null that the effect is as large as matters, in the claim's direction; 1 where it looks larger."""
     units: int = 0
     needed: float = NAN
-    """Units at which an effect that matters would be found with 80 % power."""
+    """Units at which an effect that matters would be found with 80 % power; infinite where only more images help."""
     p_sign: float = NAN
     """Two-sided, exact sign flips of the units, images held fixed: a check beside p."""
     note: str = ""
@@ -90,9 +90,9 @@ def contrast(claim: Difference | Trend, measured: Measured) -> Effect:
 
 def _notes(lost: int, absent: int, partial: int) -> list[str]:
     """What is not in an effect, in words."""
-    notes = [f"{lost} diverged runs are not in it: an average over survivors"] if lost else []
-    notes += [f"{absent} pairs are left out: not all of their trials are there"] if absent else []
-    return [*notes, f"{partial} runs lack some of their test sets or benchmarks"] if partial else notes
+    notes = [f"diverged runs that are not in it: {lost} (an average over survivors)"] if lost else []
+    notes += [f"pairs left out, since not all of their trials are there: {absent}"] if absent else []
+    return [*notes, f"runs that lack some of their test sets or benchmarks: {partial}"] if partial else notes
 
 
 def by_unit(differences: Array, pairs: Sequence[Mapping[str, Any]], unit: str) -> Array:
@@ -115,8 +115,8 @@ def effect(units: Array, claim: Difference | Trend) -> Effect:
     error, df = math.sqrt(variance.total), variance.df
     half = error * float(t.ppf((1 + LEVEL) / 2, df))
     p, against = tests(estimate, error, df, claim.direction, claim.matters)
-    needed, note = units_needed(variance, n, claim.matters)
-    return Effect(estimate, estimate - half, estimate + half, p, against, n, needed, sign_flip(means), note)
+    needed = units_needed(variance, n, claim.matters)
+    return Effect(estimate, estimate - half, estimate + half, p, against, n, needed, sign_flip(means))
 
 
 def spread(units: Array) -> Spread:
@@ -151,12 +151,13 @@ def tests(estimate: float, error: float, df: float, direction: str, matters: flo
     return two_sided(0.0), 1.0 if looks_larger else two_sided(least)
 
 
-def units_needed(variance: Spread, units: int, matters: float) -> tuple[float, str]:
-    """(units at which an effect of `matters` has 80 % power at 5 %, two-sided; a word where no number would do)."""
+def units_needed(variance: Spread, units: int, matters: float) -> float:
+    """Units at which an effect of `matters` has 80 % power at 5 %, two-sided; infinite where the images vary so much
+    that no number would do."""
     allowed = (matters / float(norm.ppf((1 + LEVEL) / 2) + norm.ppf(POWER))) ** 2
     if allowed <= variance.images:
-        return NAN, "no number of units would do: more test images are needed"
-    return math.ceil(max(2.0, variance.units * units / (allowed - variance.images))), ""
+        return math.inf
+    return math.ceil(max(2.0, variance.units * units / (allowed - variance.images)))
 
 
 def sign_flip(values: Array) -> float:

@@ -135,6 +135,19 @@ def test_a_decided_claim_needs_nothing_and_an_undetermined_one_says_how_much():
     assert vague["keys"].split() == sorted(key for keys in qualities(0).cells["keys"] for key in keys)
 
 
+def test_an_undetermined_claim_that_only_more_images_help_says_so_and_a_decided_one_does_not():
+    """Two runs a side, alike but for two test sets that disagree."""
+    runs = qualities(0.0)
+    sets = np.where(runs.cells["discriminator"] != "none", 1.0, 0.0)[:, None] * [-0.5, 0.7]
+    row = table(
+        {"a": CLAIMS["difference"]}, lambda claim: Given(None, measured=Measured(runs.cells, runs.values + sets))
+    )
+    assert (row["verdict"][0], row["needed"][0]) == ("undetermined", pd.NA)
+    assert row["note"][0] == "no number of units would do: more test images are needed"
+    decided = table({"a": CLAIMS["difference"]}, lambda claim: Given(None, measured=qualities(0.5)))
+    assert decided["note"][0] == ""
+
+
 # ------------------------------------------------------------------------------------------------- rank correlations
 
 

@@ -176,7 +176,7 @@ def test_an_average_is_over_the_survivors_and_says_so(values):
     means[0, 2] = values[0, 1, 2, 0]
     assert found.estimate == pytest.approx((means[0] - means[1]).mean())
     assert found.units == 4
-    assert "1 diverged runs are not in it: an average over survivors" in found.note
+    assert "diverged runs that are not in it: 1 (an average over survivors)" in found.note
     assert "key2" not in found.keys
 
 
@@ -185,14 +185,14 @@ def test_a_pair_that_lacks_a_run_is_dropped_and_counted(values, status):
     found = contrast(difference(pairs=("seed",)), heads(values, lost={("patch", "a", 2): status}))
     means = np.delete(values[..., 0].mean(1), 2, axis=1)
     assert (found.units, found.estimate) == (3, pytest.approx((means[0] - means[1]).mean()))
-    assert found.note == "1 pairs are left out: not all of their trials are there"
+    assert found.note == "pairs left out, since not all of their trials are there: 1"
 
 
 def test_a_pair_whose_runs_all_diverged_is_left_out_and_both_are_said(values):
     found = contrast(difference(), heads(values, lost={("patch", "a", 2): "diverged"}))
     assert found.units == 7
-    assert "1 diverged runs" in found.note
-    assert "1 pairs are left out" in found.note
+    assert "diverged runs that are not in it: 1" in found.note
+    assert "pairs left out, since not all of their trials are there: 1" in found.note
 
 
 def test_pairs_of_one_side_by_design_are_not_missing(values):
@@ -209,7 +209,7 @@ def test_a_run_that_lacks_a_test_set_that_others_have_is_said():
     values[0, 1, 1, 1] = NAN
     found = contrast(difference(), heads(values))
     assert found.units == 6
-    assert found.note == "1 runs lack some of their test sets or benchmarks"
+    assert found.note == "runs that lack some of their test sets or benchmarks: 1"
 
 
 def test_sides_that_share_no_test_set_have_no_difference():
@@ -218,7 +218,7 @@ def test_sides_that_share_no_test_set_have_no_difference():
     found = contrast(difference(), heads(values))
     rest = np.delete((values[0] - values[1]).reshape(6, 2), 4, axis=0)
     assert (found.units, found.estimate) == (5, pytest.approx(rest.mean()))
-    assert found.note.startswith("1 pairs are left out: not all of their trials are there; 2 runs lack some")
+    assert found.note.startswith("pairs left out, since not all of their trials are there: 1; runs that lack some")
 
 
 def transferred():
@@ -244,7 +244,7 @@ def test_nothing_there_says_so(values):
     lost = {(h, loss, s): "missing" for h in ("patch", "vanilla") for loss in "ab" for s in range(4)}
     found = contrast(difference(), heads(values, lost=lost))
     assert math.isnan(found.estimate)
-    assert found.note.startswith("no pair has both sides; 8 pairs are left out")
+    assert found.note.startswith("no pair has both sides; pairs left out, since not all of their trials are there: 8")
     nobody = contrast(difference(of=Levels(head=("stylegan",))), heads(values))
     assert nobody.note == "no pair has both sides"
 
@@ -278,4 +278,4 @@ def test_a_trend_is_the_slope_per_tenfold_weight():
 def test_a_single_weight_has_no_slope():
     runs, _ = weighted({"vgg": 1.0}, weights=(0.1,))
     found = contrast(trend(), measured(*runs))
-    assert found.note == "no pair has both sides; 4 pairs are left out: not all of their trials are there"
+    assert found.note == "no pair has both sides; pairs left out, since not all of their trials are there: 4"

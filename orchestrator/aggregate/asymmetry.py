@@ -12,8 +12,8 @@ import pandas as pd
 
 from orchestrator.aggregate.agreement import EXACT_LOSSES, MONTE_CARLO, critical_rho, joint_p, kendall, spearman
 from orchestrator.aggregate.correlation import Array
-from orchestrator.aggregate.intervals import Bootstrap, percentile
-from orchestrator.aggregate.noise import Noisy, losses_like_these, perfect, population_rho, these_losses
+from orchestrator.aggregate.intervals import percentile
+from orchestrator.aggregate.noise import Change, Noisy, change, losses_like_these, perfect, population_rho, these_losses
 from orchestrator.aggregate.ranking import ranks
 from orchestrator.aggregate.reliability import SPLITS, ceiling
 from orchestrator.aggregate.scored import RESAMPLES, SEED, Scored, Scores
@@ -27,28 +27,28 @@ NOTHING = "none: nothing to resample"
 BOUNDS = ("spearman_low", "spearman_high", "like_low", "like_high")
 COLUMNS = (
     {"discriminator": "str", "losses": "int64", "diverged": "int64"}
-    | dict.fromkeys(("spearman", *BOUNDS, "perfect", *POWERS), "float64")
+    | dict.fromkeys(("spearman", "corrected", *BOUNDS, "perfect", *POWERS), "float64")
     | {"interval_method": "str", "like_method": "str", "resamples": "Int64"}
     | dict.fromkeys(("spearman_p", "joint_p", "kendall_p", "kendall", "smallest_p", "noise_ceiling"), "float64")
     | {"p_method": "str"}
-    | dict.fromkeys(("change_against_none", "change_low", "change_high"), "float64")
+    | dict.fromkeys(("change_against_none", "corrected_change", "change_low", "change_high"), "float64")
     | dict.fromkeys(("iqa_reliability", "optimization_reliability"), "float64")
     | {"note": "str"}
 )
 """Every column of the asymmetry table and its type: all are there even where each row is but a note."""
 METHOD = (
-    f"Noise: a hierarchical bootstrap with {RESAMPLES:,} resamples, generator seed {SEED}, weighs seeds, "
-    "benchmarks and test sets at random (draws contents where a side has one set), alike for every loss and "
-    "discriminator, and ranks again; what few units show of noise that losses share is shrunk. Intervals of rho "
-    "see through this noise: truths from which a correlation as high or as low as the observed one would be rarer"
-    f" than 2.5 % are outside (test inversion, {DRAWS:,} draws); for these losses, and for the population of "
-    "losses that they come from. perfect: the median rho that two equal rankings would show through the noise. "
-    "Intervals of ranks and shifts: percentiles; of the change against none: BCa. p: two-sided, over permutations"
-    f" of the losses, all n! up to n = {EXACT_LOSSES} and {MONTE_CARLO:,} random ones above; joint p applies one "
-    "permutation to all discriminators and holds for all of them together. Power: of this test at 5 % for a true "
-    "correlation of .5, .7 and .9 seen through the noise. Noise ceiling: square root of the product of the split-"
-    f"half reliabilities over seeds and contents ({SPLITS} splits, Spearman-Brown). docs/statistics.md has the "
-    "formulas and the calibration."
+    f"Noise: a bootstrap with {RESAMPLES:,} resamples, generator seed {SEED}, weighs seeds, benchmarks and test "
+    "sets at random (draws contents where a side has one set), alike for every loss and discriminator, and ranks "
+    "again; what few units show of noise that losses share is shrunk. Intervals of rho see through this noise: "
+    "truths from which a correlation as high or as low as the observed one would be rarer than 2.5 % are outside "
+    f"(test inversion, {DRAWS:,} draws); for these losses, and for the population of losses that they come from. "
+    "perfect: the median rho that two equal rankings would show through the noise. corrected: the truth under "
+    "which the observed correlation is the median. Change against none: difference of corrected correlations. "
+    "Intervals of ranks and shifts: percentiles. p: two-sided, over permutations of the losses, all n! up to n = "
+    f"{EXACT_LOSSES} and {MONTE_CARLO:,} random ones above; joint p applies one permutation to all discriminators "
+    "and holds for all of them together. Power: of this test at 5 % for a true correlation of .5, .7 and .9 seen "
+    "through the noise. Noise ceiling: square root of the product of the split-half reliabilities over seeds and "
+    f"contents ({SPLITS} splits, Spearman-Brown). docs/statistics.md has the formulas and the calibration."
 )
 
 
@@ -68,7 +68,7 @@ def _row(
     scored: Scored,
     d: int,
     ps: Mapping[str, object],
-    change: Bootstrap | None,
+    moved: Change | None,
     reliabilities: pd.DataFrame,
     diverged: Mapping[str, int],
 ) -> dict[str, object]:
@@ -83,10 +83,11 @@ def _row(
     row |= {"spearman": rho, **seen_through(scored, d, rho)}
     row |= {column: values[d] for column, values in ps.items() if column != "p_method"}  # type: ignore[index]
     row |= {"kendall": float(kendall(scored.point.iqa, scored.point.optimization[:, d])[0])}
-    row |= {"smallest_p": 2 / math.factorial(n), "noise_ceiling": noise_ceiling, "p_method": ps["p_method"]}
-    if change is not None:
-        low, high, _ = change.interval()
-        row |= {"change_against_none": change.estimate, "change_low": low, "change_high": high}
+    row |= {"smallest_p": smallest_p(n), "noise_ceiling": noise_ceiling, "p_method": ps["p_method"]}
+    if scored.has("none") and name != "none":
+        row |= {"change_against_none": rho - float(rho_of(scored.point)[0, scored.discriminators.index("none")])}
+    if moved is not None:
+        row |= {"corrected_change": moved.estimate, "change_low": moved.low, "change_high": moved.high}
     row |= {"iqa_reliability": iqa_reliability, "optimization_reliability": reliability}
     notes = ["spearman is undefined: one ranking is constant"] if not math.isfinite(rho) else []
     return row | {"note": "; ".join(filter(None, [*notes, note]))}
@@ -97,14 +98,15 @@ def seen_through(scored: Scored, d: int, rho: float, draws: int = DRAWS) -> dict
     noisy = Noisy.of(scored, [d], draws)
     if not math.isfinite(rho) or not noisy.usable or not noisy.noise:
         return dict.fromkeys(BOUNDS, math.nan) | {"interval_method": NOTHING, "like_method": NOTHING}
-    low, high = these_losses(noisy).interval(rho)
+    these = these_losses(noisy)
+    low, high = these.interval(rho)
     like = losses_like_these(noisy)
     like_low, like_high = like.interval(rho)
     seen, critical = float(np.median(perfect(noisy))), critical_rho(len(noisy.iqa))
     powers = {name: like.power(population_rho(r), critical) for name, r in POWERS.items()}
     bounds = dict(zip(BOUNDS, (low, high, like_low, like_high), strict=True))
     methods = {"interval_method": INVERSION, "like_method": INVERSION, "resamples": len(noisy.iqa_noise)}
-    return {**bounds, "perfect": seen, **powers, **methods}
+    return {"corrected": these.estimate(rho), **bounds, "perfect": seen, **powers, **methods}
 
 
 def rho_of(scores: Scores) -> Array:
@@ -119,31 +121,37 @@ def _p_values(scored: Scored) -> dict[str, object]:
     return {"spearman_p": p, "joint_p": joint, "kendall_p": joint_p(x, ys, kendall)[0], "p_method": how}
 
 
-def _changes(scored: Scored) -> dict[str, Bootstrap]:
-    """rho(discriminator) - rho(none), with its resamples, for every discriminator but none."""
+def smallest_p(losses: int) -> float:
+    """The least two-sided p that the permutation test can give."""
+    return 2 / math.factorial(losses) if losses <= EXACT_LOSSES else 1 / (1 + MONTE_CARLO)
+
+
+def _changes(scored: Scored) -> dict[str, Change]:
+    """rho(discriminator) - rho(none), seen through the noise, for every discriminator but none."""
     if not scored.has("none"):
         return {}
     none = scored.discriminators.index("none")
-    point, drawn, left = rho_of(scored.point), rho_of(scored.drawn), {k: rho_of(s) for k, s in scored.left_out.items()}
+    pairs = {name: Noisy.of(scored, [d, none], DRAWS) for d, name in enumerate(scored.discriminators) if d != none}
     return {
-        name: Bootstrap.of(
-            float(point[0, d] - point[0, none]),
-            drawn[:, d] - drawn[:, none],
-            {unit: values[:, d] - values[:, none] for unit, values in left.items()},
-        )
-        for d, name in enumerate(scored.discriminators)
-        if d != none
+        name: change(noisy, 1)
+        for name, noisy in pairs.items()
+        if noisy.usable and noisy.noise and np.isfinite(spearman(noisy.iqa[None], noisy.optimization)).all()
     }
 
 
 def ranks_table(scored: Scored, diverged: Mapping[tuple[str, str], int]) -> pd.DataFrame:
-    """Ranks of both kinds and their difference; a positive shift is a loss that trains worse than it measures."""
-    pairs = [(ranks(s.iqa)[:, None], ranks(s.optimization)) for s in (scored.point, scored.drawn)]
+    """Ranks of both kinds among the losses that have both scores, and their difference; a positive shift is a loss that
+    trains worse than it measures."""
+    both = np.isfinite(scored.point.iqa[:, None]) & np.isfinite(scored.point.optimization)
+    pairs = [
+        (ranks(np.where(both, s.iqa[:, None], np.nan)), ranks(np.where(both, s.optimization, np.nan)))
+        for s in (scored.point, scored.drawn)
+    ]
     rows = []
     for d, name in enumerate(scored.discriminators):
         for i, loss in enumerate(scored.losses):
             row: dict[str, object] = {"loss": loss, "discriminator": name}
-            columns = [(iqa[:, 0, i], other[:, d, i], (other - iqa)[:, d, i]) for iqa, other in pairs]
+            columns = [(iqa[:, d, i], other[:, d, i], (other - iqa)[:, d, i]) for iqa, other in pairs]
             for label, value, samples in zip(("iqa_rank", "optimization_rank", "shift"), *columns, strict=True):
                 low, high = percentile(samples)
                 row |= {label: value[0], f"{label}_low": low, f"{label}_high": high}

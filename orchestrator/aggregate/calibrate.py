@@ -11,7 +11,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -22,7 +22,7 @@ import pandas as pd
 import typer
 from scipy.stats import norm
 
-from orchestrator.aggregate import claims, contrasts
+from orchestrator.aggregate import claims, contrasts, measures
 from orchestrator.aggregate.agreement import critical_rho, spearman
 from orchestrator.aggregate.asymmetry import rho_of
 from orchestrator.aggregate.claims import Basis
@@ -31,7 +31,7 @@ from orchestrator.aggregate.intervals import Bootstrap, bonett_wright
 from orchestrator.aggregate.measures import Measured
 from orchestrator.aggregate.noise import Noisy, losses_like_these, perfect, population_rho, these_losses
 from orchestrator.aggregate.panel import ImageSet, Panel
-from orchestrator.aggregate.scored import Scored, score
+from orchestrator.aggregate.scored import Scored, Scores, score
 from orchestrator.sections.claims import Agreement, AgreementChange, Difference, Levels, Trend, Upset
 
 STUDIES = 1_000
@@ -62,6 +62,10 @@ class World:
     """1: the rankings' reliability is about .9; 2: about .6."""
     adversarial: float = 1.5
     """Noise under a discriminator, as a multiple."""
+    outlier: bool = False
+    """Whether one loss trains far worse than all others, which lie within noise of each other (in the same order)."""
+    holes: bool = False
+    """Whether one loss has but three of its seeds."""
 
 
 WORLDS = (
@@ -71,6 +75,8 @@ WORLDS = (
     World("r = .7 everywhere", (0.7, 0.7), 1.0),
     World("r = .9 everywhere", (0.9, 0.9), 1.0),
     World("r = .95 without, 0 with a discriminator", (0.95, 0.0), 1.0),
+    World("perfect agreement, near ties and one outlier", (1.0, 1.0), 1.0, adversarial=3.0, outlier=True),
+    World("r = .7 everywhere, seeds of a loss missing", (0.7, 0.7), 1.0, holes=True),
 )
 
 
@@ -82,14 +88,29 @@ def study(world: World, losses: int, generator: np.random.Generator) -> tuple[Pa
     for d in range(len(DISCRIMINATORS)):
         r = world.rho[min(d, 1)]
         own = math.sqrt(0.5) * (shared + generator.normal(size=losses))
-        truths.append(r * metric + math.sqrt(1 - r**2) * own)
+        truths.append(_with_outlier(metric) if world.outlier else r * metric + math.sqrt(1 - r**2) * own)
     names, seeds = tuple(f"loss{i}" for i in range(losses)), tuple(range(SEEDS))
     iqa = Panel(names, seeds, tuple(_benchmark(f"b{i}", metric, world, generator) for i in range(BENCHMARKS)))
     run = [_noise(world, d) * 0.3 * generator.normal(size=(SEEDS, losses)) for d in range(len(DISCRIMINATORS))]
     tests = tuple(_test_set(f"t{i}", truths[1:], run, world, generator) for i in range(TEST_SETS))
     judges = tuple(f"judge{i}" for i in range(JUDGES))
     lost = np.zeros((len(DISCRIMINATORS), SEEDS, losses), bool)
+    if world.holes:
+        tests = tuple(replace(test, values=_without_seeds(test.values)) for test in tests)
     return iqa, Panel(names, seeds, tests, DISCRIMINATORS, judges, judges, lost), np.stack(truths)
+
+
+def _with_outlier(metric: Array) -> Array:
+    """Qualities in the same order: the worst 3 below the rest, which are .02 apart."""
+    order = metric.argsort().argsort()
+    return np.where(order == 0, -3.0, 0.02 * order)
+
+
+def _without_seeds(values: Array) -> Array:
+    """(D, J, S, L, N) with three seeds of the first loss."""
+    kept = values.copy()
+    kept[:, :, 3:, 0] = np.nan
+    return kept
 
 
 def _noise(world: World, discriminator: int) -> float:
@@ -139,9 +160,13 @@ def rankings(world: World, losses: int, number: int) -> dict[str, float]:
     row = {
         f"{name} {verdict}": float(found["verdict"][name] == verdict) for name in found.index for verdict in VERDICTS
     }
-    change = spearman(truths[:1], truths[2:]).mean() - spearman(truths[0], truths[1])
+    true = spearman(truths[:1], truths[1:])
+    change = true[1:].mean() - true[0]
     bounds = found.loc["F2", ["effect_low", "effect_high"]].to_numpy(float)
-    return row | _under_none(world, scored, truths, losses) | {"F2 covers": float(bounds[0] <= change <= bounds[1])}
+    matters = {"F1": 1 - true.mean() >= MATTERS, "F2": change <= -MATTERS}  # of these losses
+    wrong = {f"{name} wrong": row[f"{name} contradicted"] * float(matters[name]) for name in matters}
+    covers = {"F2 covers": float(bounds[0] <= change <= bounds[1])}
+    return row | wrong | covers | _under_none(world, scored, truths, losses)
 
 
 VERDICTS = (claims.SUPPORTED, claims.CONTRADICTED)
@@ -198,14 +223,15 @@ WEIGHTS = (0.01, 0.1, 1.0)
 
 def measured(claim: Difference | Trend, effect: float, losses: int, generator: np.random.Generator) -> Measured:
     """Values of a measure in which `of` is above `over` by `effect` on average; the difference varies by test set, by
-    loss (or backbone), and by run, the latter with the heavy tails of a t distribution with 3 degrees of freedom."""
+    seed (half as much as by run), and by run, with the heavy tails of a t distribution with 3 degrees of freedom."""
     rows, shift = _design(claim, losses)
     unit = claim.matters
     columns = 2 * BENCHMARKS if claim.measure == "srcc" else TEST_SETS
     values = generator.normal(size=columns) + 2 * unit * generator.standard_t(3, size=(len(rows), 1))
     values = values + unit * generator.normal(size=(len(rows), columns))
     by_set = effect + 0.5 * unit * generator.normal(size=columns)
-    values = values + np.outer(shift, by_set)
+    by_seed = unit * generator.normal(size=SEEDS)[[row["seed"] for row in rows]]
+    values = values + np.outer(shift, by_set) + (shift * by_seed)[:, None]
     if claim.measure == "srcc":  # each task has benchmarks of its own
         own = np.array([row["task"] == "fr" for row in rows])[:, None] == (np.arange(columns) < BENCHMARKS)
         values = np.where(own, values, np.nan)
@@ -250,9 +276,9 @@ def contrast_study(name: str, effect: float, losses: int, number: int) -> dict[s
     }
 
 
-def upset_study(effect: float, losses: int, number: int) -> dict[str, float]:
-    """F3: the first loss is the worst metric; under patch it trains better than the next two by `effect` times what
-    matters, under the other discriminators worse or alike."""
+def upset_study(name: str, effect: float, worst: bool, losses: int, number: int) -> dict[str, float]:
+    """F3: the first loss is the worst metric, or one like the next two; under patch it trains better than they do by
+    `effect` times what matters, under the other discriminators worse or alike."""
     generator = np.random.default_rng([200, losses, number, int(10 * effect)])
     claim = Upset(contrast="upset", says="F3", loss="loss0", over=("loss1", "loss2"), matters=0.1)
     rows = _rows(
@@ -264,29 +290,40 @@ def upset_study(effect: float, losses: int, number: int) -> dict[str, float]:
     values = 0.1 * np.array(lifted)[:, None] + 0.1 * generator.normal(size=(len(rows), 1))
     values = values + 0.1 * generator.normal(size=(len(rows), TEST_SETS))
     cells = pd.DataFrame(rows).assign(status="done", keys=[()] * len(rows))
-    iqa, optimization, _ = study(World("F3", (0.0, 0.0), 0.3), losses, generator)
-    order = np.argsort(score(iqa, optimization, resamples=1)[0].point.iqa[0])
-    scored = score(_reordered(iqa, order), _reordered(optimization, order), resamples=RESAMPLES)[0]
-    basis = Given(None, scored, needed=False, measured=Measured(cells, values))  # type: ignore[arg-type]
+    world = World("F3", (0.0, 0.0), 0.3 if worst else 1.0)
+    metric = generator.normal(size=losses)
+    metric[:3] = (metric.min(), *np.sort(metric)[1:3]) if worst else 0.0
+    benchmarks = tuple(_benchmark(f"b{i}", metric, world, generator) for i in range(BENCHMARKS))
+    names = tuple(f"loss{i}" for i in range(losses))
+    metrics = measures.metrics(Panel(names, tuple(range(SEEDS)), benchmarks))
+    basis = Given(None, given=Measured(cells, values), as_metrics=metrics)  # type: ignore[arg-type]
     verdict = claims.table({"F3": claim}, lambda claim: basis)["verdict"][0]
-    return {f"F3 {one}": float(verdict == one) for one in VERDICTS}
+    return {f"{name} {one}": float(verdict == one) for one in VERDICTS}
 
 
 @dataclass(frozen=True, eq=False)
 class Given(Simulated):
-    """With measured qualities that are given."""
+    """With measured values that are given."""
 
-    measured: Measured | None = None
+    given: Measured | None = None
+    as_metrics: Measured | None = None
+
+    @property
+    def scored(self) -> Scored:
+        """The names alone."""
+        nothing = Scores(np.zeros((0, 0)), np.zeros((0, 0, 0)))
+        return Scored((), DISCRIMINATORS, nothing, nothing, {})
+
+    @property
+    def metrics(self) -> Measured:
+        """What was given."""
+        assert self.as_metrics is not None
+        return self.as_metrics
 
     def quality(self, judges: tuple[str, ...] | None) -> Measured:
         """What was given."""
-        assert self.measured is not None
-        return self.measured
-
-
-def _reordered(panel: Panel, order: np.ndarray) -> Panel:
-    sets = tuple(ImageSet(s.name, s.values[..., order, :], s.content, s.labels) for s in panel.sets)
-    return Panel(panel.losses, panel.seeds, sets, panel.discriminators, panel.judges, panel.families, panel.diverged)
+        assert self.given is not None
+        return self.given
 
 
 # -------------------------------------------------------------------------------------------------- the tables
@@ -304,8 +341,8 @@ def tasks() -> Iterator[tuple[str, str, int, Task]]:
         for effect in effects:
             for losses in SIZES if claim.measure != "srcc" else SIZES[:1]:
                 yield "contrasts", f"{name}|{effect:g}", losses, partial(contrast_study, name, effect, losses)
-    for effect in (0.0, 3.0):
-        yield "contrasts", f"F3|{effect:g}", SIZES[0], partial(upset_study, effect, SIZES[0])
+    for name, effect, worst in (("F3", 0.0, True), ("F3", 3.0, True), ("F3, no worse metric", 3.0, False)):
+        yield "contrasts", f"{name}|{effect:g}", SIZES[0], partial(upset_study, name, effect, worst, SIZES[0])
 
 
 def run(studies: int, processes: int) -> dict[str, pd.DataFrame]:
@@ -329,13 +366,13 @@ def document(found: Mapping[str, pd.DataFrame], studies: int) -> str:
         f"{JUDGES} judges, {len(DISCRIMINATORS)} discriminators; {RESAMPLES} resamples and {DRAWS} draws a "
         f"study. Shares in percent; the Monte Carlo error of a share of 5 % is +- {error:.1f}.",
         "",
-        "| what is true | n | F1 supported | F1 contradicted | F2 supported | F2 contradicted | F2 interval "
-        "covers | rho, these losses: covers | rho, losses like these: covers | BCa, these | Bonett-Wright, "
+        "| what is true | n | F1 supported | F1 contradicted | wrongly | F2 supported | F2 contradicted | wrongly | F2 "
+        "interval covers | rho, these losses: covers | rho, losses like these: covers | BCa, these | Bonett-Wright, "
         "like these | p <= .05 | power promised | mean rho | perfect |",
-        "|---|" + "---:|" * 14,
+        "|---|" + "---:|" * 16,
     ]
-    shares = ["F1 supported", "F1 contradicted", "F2 supported", "F2 contradicted", "F2 covers", "these", "like", "BCa"]
-    shares += ["Bonett-Wright", "significant", "promised"]
+    shares = [f"{claim} {what}" for claim in ("F1", "F2") for what in (*VERDICTS, "wrong")]
+    shares += ["F2 covers", "these", "like", "BCa", "Bonett-Wright", "significant", "promised"]
     for row in found["rankings"].to_dict("records"):
         numbers = [*(f"{100 * row[name]:.1f}" for name in shares), f"{row['rho']:.2f}", f"{row['perfect']:.2f}"]
         lines.append(f"| {row['truth']} | {row['losses']} | {' | '.join(numbers)} |")

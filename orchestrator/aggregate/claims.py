@@ -20,9 +20,10 @@ from orchestrator.aggregate.agreement import MONTE_CARLO, correlated, joint_p, s
 from orchestrator.aggregate.asymmetry import DRAWS, LEAST_LOSSES
 from orchestrator.aggregate.contrasts import NAN, POWER, Effect, contrast
 from orchestrator.aggregate.counting import both_sides
-from orchestrator.aggregate.intervals import LEVEL, Bootstrap
+from orchestrator.aggregate.intervals import LEVEL
 from orchestrator.aggregate.measures import Measured
-from orchestrator.aggregate.noise import Inversion, Noisy, losses_like_these, perfect, these_losses
+from orchestrator.aggregate.noise import Inversion, Noisy, change, losses_like_these, perfect, these_losses
+from orchestrator.aggregate.panel import iqa_panel
 from orchestrator.aggregate.ranking import ALL, View
 from orchestrator.aggregate.scored import Scored, score_evidence
 from orchestrator.aggregate.scores import Evidence
@@ -74,6 +75,12 @@ class Basis:
         """Standardised scores of the judges of the score."""
         return measures.quality(self.evidence)
 
+    @cached_property
+    def metrics(self) -> Measured:
+        """Losses as metrics on the FR benchmarks."""
+        seen = self.evidence
+        return measures.metrics(iqa_panel(seen.cells, seen.scores, seen.losses, seen.seeds))
+
     def quality(self, judges: tuple[str, ...] | None) -> Measured:
         """Standardised judge scores."""
         return self.score_quality if judges is None else measures.quality(self.evidence, judges)
@@ -81,6 +88,13 @@ class Basis:
     def noisy(self, discriminators: list[int]) -> Noisy:
         """Both scores and their noise, of the losses that have all of them."""
         return Noisy.of(self.scored, discriminators, self.draws)
+
+    def lost(self, discriminators: list[int]) -> list[str]:
+        """A word on the losses that lack a score on either side or under one of the discriminators."""
+        point = self.scored.point
+        there = np.isfinite(point.iqa[0]) & np.isfinite(point.optimization[0, discriminators]).all(0)
+        names = [name for name, known in zip(self.scored.losses, there, strict=True) if not known]
+        return [f"without the losses {', '.join(names)}: not all of their scores are there"] if names else []
 
     def keys(self, discriminators: tuple[str, ...] = ("",)) -> frozenset[str]:
         """Of the done trials behind both scores under these discriminators, or behind the IQA scores."""
@@ -95,15 +109,19 @@ class Basis:
         return [d for d in position.values() if enough[d]], [name for name, d in position.items() if not enough[d]]
 
 
-def table(claims: Mapping[str, Claim], basis_of: Callable[[Claim], Basis | str]) -> pd.DataFrame:
-    """One row a claim. `basis_of` gives what a claim rests on, or says why there is nothing."""
+def table(
+    claims: Mapping[str, Claim], basis_of: Callable[[Claim], Basis | str], stated: int | None = None
+) -> pd.DataFrame:
+    """One row a claim. `basis_of` gives what a claim rests on, or says why there is nothing. `stated`: claims that the
+    correction takes into account, if more than these."""
     rows = []
     for name, claim in claims.items():
         basis = basis_of(claim)
         found = Effect(note=basis) if isinstance(basis, str) else judge(claim, basis)
         rows.append(_described(name, claim) | _numbers(found))
     frame = pd.DataFrame(rows, columns=[column for column in COLUMNS if "holm" not in column and column != "verdict"])
-    frame["p_holm"], frame["p_against_holm"] = holm(frame["p"]), holm(frame["p_against"])
+    for column in ("p", "p_against"):
+        frame[f"{column}_holm"] = holm(frame[column], max(stated or 0, len(frame)))
     frame["verdict"] = [verdict(row) for row in frame.to_dict("records")]
     needed = frame["needed"].astype(float).where(frame["verdict"] == UNDETERMINED)
     hopeless = np.isinf(needed)
@@ -125,10 +143,11 @@ def judge(claim: Claim, basis: Basis) -> Effect:
     return contrast(claim, basis.performance if claim.measure == "srcc" else basis.stability)
 
 
-def holm(ps: pd.Series) -> pd.Series:
-    """Holm's (1979) correction over the p values that are there."""
+def holm(ps: pd.Series, family: int | None = None) -> pd.Series:
+    """Holm's (1979) correction over a family of tests, as many as there are p values unless given: a claim that cannot
+    be judged yet stays in it, so that no verdict rests on what is missing."""
     there = ps.dropna().sort_values(kind="stable")
-    factors = np.arange(len(there), 0, -1)
+    factors = (family or len(there)) - np.arange(len(there))
     stepped = np.minimum(1.0, np.maximum.accumulate(there.to_numpy(float) * factors))
     return pd.Series(stepped, index=there.index, dtype=float).reindex(ps.index)
 
@@ -170,12 +189,13 @@ def agreement(claim: Agreement, basis: Basis) -> Effect:
         keys=basis.keys(names),
     )
     shown = f"observed mean rho {rho:.3f}; perfect agreement would show {np.median(under_perfect):.3f}"
-    return replace(found, note="; ".join([shown, *_left_out(absent)]))
+    return replace(found, note="; ".join([shown, *_left_out(absent), *basis.lost(there)]))
 
 
 def agreement_change(claim: AgreementChange, basis: Basis) -> Effect:
-    """Mean rho over `of` minus rho under `over`, both seen through the noise. p: the larger of the exact permutation p
-    (the IQA scores are permuted, once for all discriminators) and that of the noise-corrected difference."""
+    """Mean rho over `of` minus rho under `over`, both seen through the noise. p: the largest of the permutation p (the
+    IQA scores are permuted, once for all discriminators), that of the noise-corrected difference, and that of a
+    difference as large between two perfect agreements: noise that differs must not look like a change."""
     names = meant(claim.of, basis.scored.discriminators)
     there, absent = basis.with_scores(names)
     beside, missing = basis.with_scores((claim.over,))
@@ -185,35 +205,34 @@ def agreement_change(claim: AgreementChange, basis: Basis) -> Effect:
     why = _unusable(noisy, there)
     if why:
         return Effect(note=why)
-    parts = noisy.under(list(range(len(there)))), noisy.under([len(there)])
-    inversions = [these_losses(part) for part in parts]
-    estimates = [inversion.estimate(part.rho()) for part, inversion in zip(parts, inversions, strict=True)]
-    difference, error = estimates[0] - estimates[1], float(_corrected(inversions, estimates).std(ddof=1))
-    half = float(norm.ppf((1 + LEVEL) / 2)) * error
-    draws = len(noisy.iqa_noise)
-    p = max(_two_sided(difference, error, draws), _permuted(noisy, len(there), basis.permutations))
+    found = change(noisy, len(there))
+    difference, error, draws = found.estimate, found.error, len(noisy.iqa_noise)
+    ps = _two_sided(difference, error, draws), _permuted(noisy, len(there), basis.permutations), _perfect(noisy, there)
     least = claim.matters if claim.direction == "higher" else -claim.matters
     looks_larger = difference >= least if claim.direction == "higher" else difference <= least
     return Effect(
         estimate=difference,
-        low=difference - half,
-        high=difference + half,
-        p=p,
+        low=found.low,
+        high=found.high,
+        p=max(ps),
         p_against=1.0 if looks_larger else _two_sided(difference - least, error, draws),
         units=len(noisy.iqa),
         needed=_losses_needed(noisy, claim.matters) if basis.needed else NAN,
-        note="; ".join(_left_out(absent)),
+        note="; ".join([*_left_out(absent), *basis.lost([*there, *beside])]),
         keys=basis.keys((*names, claim.over)),
     )
 
 
-def _corrected(inversions: list[Inversion], estimates: list[float]) -> np.ndarray:
-    """(R,): differences of corrected correlations were the estimates true, one draw of the noise for both sides."""
-    found = [
-        inversion.estimates(inversion.seen[inversion.nearest(estimate)])
-        for inversion, estimate in zip(inversions, estimates, strict=True)
-    ]
-    return np.asarray(found[0] - found[1])
+def _perfect(noisy: Noisy, of: list[int]) -> float:
+    """Two-sided p of the observed difference were all rankings truly equal."""
+
+    def difference(rho: np.ndarray) -> np.ndarray:
+        return np.asarray(rho[:, : len(of)].mean(1) - rho[:, len(of)])
+
+    observed = difference(spearman(noisy.iqa[None], noisy.optimization)[None])
+    seen = difference(perfect(noisy))
+    tails = (seen <= observed + 1e-9).sum(), (seen >= observed - 1e-9).sum()
+    return float(min(1.0, 2 * (1 + min(tails)) / (1 + len(seen))))
 
 
 def _permuted(noisy: Noisy, of: int, permutations: int) -> float:
@@ -234,7 +253,7 @@ def upset(claim: Upset, basis: Basis) -> Effect:
     at) and that of its IQA score lying below each of theirs."""
     measured = basis.quality(None)
     names = meant(claim.discriminators, basis.scored.discriminators)
-    margins = {name: [_margin(claim, measured, name, rival) for rival in claim.over] for name in names}
+    margins = {name: [_margin(claim, measured, name, claim.loss, rival) for rival in claim.over] for name in names}
     known = {name: effects for name, effects in margins.items() if all(math.isfinite(e.p) for e in effects)}
     if not known:
         return Effect(note="no discriminator under which the loss and each of the others have two seeds")
@@ -242,15 +261,20 @@ def upset(claim: Upset, basis: Basis) -> Effect:
     best = max(worst, key=lambda name: worst[name].estimate)
     exists = min(1.0, len(known) * max(_one_sided(e) for e in known[best]))
     never = max(min(1.0, len(effects) * min(e.p_against for e in effects)) for effects in known.values())
+    if len(known) < len(names):  # where nothing ran, nothing is refuted
+        never = 1.0
     premise, said = _lower_iqa(claim, basis)
     keys = frozenset().union(*(e.keys for effects in known.values() for e in effects))
-    note = "; ".join([f"largest under {best}", said, *_left_out([name for name in names if name not in known])])
+    chosen = f"largest under {best} of {len(known)}, whose interval is not corrected for the choice"
+    note = "; ".join([chosen, said, *_left_out([name for name in names if name not in known])])
     found = worst[best]
     return replace(found, p=max(exists, premise), p_against=never, p_sign=NAN, keys=keys | basis.keys(), note=note)
 
 
-def _margin(claim: Upset, measured: Measured, discriminator: str, rival: str) -> Effect:
-    sides = [Levels(loss=(loss,), discriminator=(discriminator,)) for loss in (claim.loss, rival)]
+def _margin(claim: Upset, measured: Measured, discriminator: str, loss: str, rival: str) -> Effect:
+    """How much one loss is above another, by seeds; as metrics where no discriminator is named."""
+    under = (discriminator,) if discriminator else None
+    sides = [Levels(loss=(one,), discriminator=under) for one in (loss, rival)]
     paired = Difference(
         contrast="difference", says=claim.says, matters=claim.matters, measure="quality", of=sides[0], over=sides[1],
         pairs=("seed",), unit="pair", direction="higher",
@@ -265,12 +289,10 @@ def _one_sided(found: Effect) -> float:
 
 def _lower_iqa(claim: Upset, basis: Basis) -> tuple[float, str]:
     """(p of the null that the loss's IQA score is not below each of the others', in words)."""
-    losses, point, drawn = basis.scored.losses, basis.scored.point.iqa, basis.scored.drawn.iqa
-    own, ps = losses.index(claim.loss), []
+    ps = []
     for rival in claim.over:
-        other = losses.index(rival)
-        found = Bootstrap.of(float(point[0, other] - point[0, own]), drawn[:, other] - drawn[:, own])
-        ps.append(min(1.0, 2 * found.p_above(0.0)) if found.resamples.size else 1.0)
+        found = _margin(claim, basis.metrics, "", rival, claim.loss)
+        ps.append(_one_sided(found) if math.isfinite(found.p) else 1.0)
     return max(ps), f"its IQA score is below theirs with p = {max(ps):.3f}"
 
 
@@ -299,15 +321,15 @@ def _left_out(names: list[str]) -> list[str]:
 
 
 def _losses_needed(noisy: Noisy, matters: float) -> float:
-    """Losses at which a change of `matters` has 80 % power, were the losses drawn anew: the standard error for the
-    population of losses, averaged over discriminators, shrinks with their square root."""
+    """Losses at which a true effect of twice `matters` has 80 % power, were the losses drawn anew: the standard error
+    for the population of losses, averaged over discriminators, shrinks with their square root. Rough for a change."""
     halves = []
     for d in range(len(noisy.optimization)):
         one = noisy.under([d])
         low, high = losses_like_these(one).interval(one.rho())
         halves.append((high - low) / 2)
     wanted: float = float(norm.ppf((1 + LEVEL) / 2) + norm.ppf(POWER)) / float(norm.ppf((1 + LEVEL) / 2))
-    return float(math.ceil(len(noisy.iqa) * (wanted * float(np.mean(halves)) / matters) ** 2))
+    return float(math.ceil(len(noisy.iqa) * (wanted * float(np.mean(halves)) / (2 * matters)) ** 2))
 
 
 # ------------------------------------------------------------------------------------------------------- rows

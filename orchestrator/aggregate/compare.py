@@ -18,8 +18,8 @@ from orchestrator.aggregate.scores import TWINS
 from orchestrator.aggregate.writing import Table, write
 
 MEASURES = (
-    ("asymmetry", "spearman", "spearman", ["discriminator"]),
-    ("asymmetry", "change_against_none", "change", ["discriminator"]),
+    ("asymmetry", "corrected", "spearman", ["discriminator"]),
+    ("asymmetry", "corrected_change", "change", ["discriminator"]),
     ("ranks", "iqa_rank", "iqa_rank", ["loss"]),
     ("ranks", "optimization_rank", "optimization_rank", ["loss", "discriminator"]),
     ("ranks", "shift", "shift", ["loss", "discriminator"]),
@@ -140,7 +140,7 @@ def _rests_on(sweep: Sweep, table: str, number: str, row: dict[str, Any]) -> fro
         return _keys(sweep, f"fr_iqa_by_loss{suffix}")
     if table.removesuffix(TWINS) not in ("asymmetry", "ranks"):
         return frozenset(row["keys"].split())
-    names = {row["discriminator"], "none"} if number == "change_against_none" else {row["discriminator"]}
+    names = {row["discriminator"], "none"} if number == "corrected_change" else {row["discriminator"]}
     return _keys(sweep, f"asymmetry{suffix}", names) | _keys(sweep, f"counts{suffix}", names)
 
 

@@ -2,18 +2,21 @@
 
 Two sources of variation are kept apart and then added: the units of the claim (pairs, seeds or losses), and the images
 (test sets or benchmarks, or the contents of a single one). More units make the first smaller, only more images the
-second. The sum is referred to a t distribution with Satterthwaite's (1946) degrees of freedom.
+second. The sum is referred to a t distribution with Satterthwaite's (1946) degrees of freedom. Pairs of one seed may go
+together: where the means of the seeds vary more than independent pairs would make them, their variance counts.
 """
 
 import itertools
 import math
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import norm, t
+from scipy.sparse.csgraph import connected_components
+from scipy.stats import t
 
 from orchestrator.aggregate.correlation import Array
 from orchestrator.aggregate.intervals import LEVEL
@@ -22,6 +25,8 @@ from orchestrator.aggregate.ranking import mean
 from orchestrator.sections.claims import Difference, Levels, Trend, selected
 
 POWER = 0.8
+MOST_UNITS = 1_000_000
+"""A claim that so many units would not settle needs other images, or another effect."""
 EXACT_UNITS = 16
 """Up to this many units all 2^n signs are walked."""
 SIGNS = 20_000
@@ -43,7 +48,8 @@ class Effect:
     """Against the null that the effect is as large as matters, in the claim's direction; 1 where it looks larger."""
     units: int = 0
     needed: float = NAN
-    """Units at which an effect that matters would be found with 80 % power; infinite where only more images help."""
+    """Units at which a true effect of twice what matters would be found with 80 % power; infinite where only more
+    images help."""
     p_sign: float = NAN
     """Two-sided, exact sign flips of the units, images held fixed: a check beside p."""
     note: str = ""
@@ -84,7 +90,9 @@ def contrast(claim: Difference | Trend, measured: Measured) -> Effect:
         return Effect(note="; ".join(["no pair has both sides", *notes]))
     differences = np.stack([apart[pair] for pair in whole])
     keys = frozenset(key for side in sides for pair in whole for key in side.keys[pair])
-    found = effect(by_unit(differences, [dict(zip(claim.pairs, p, strict=True)) for p in whole], claim.unit), claim)
+    pairs = [dict(zip(claim.pairs, pair, strict=True)) for pair in whole]
+    seeds = np.array([pair["seed"] for pair in pairs]) if claim.unit == "pair" and "seed" in claim.pairs else None
+    found = effect(by_unit(differences, pairs, claim.unit), claim, seeds)
     return replace(found, note="; ".join(filter(None, [found.note, *notes])), keys=keys)
 
 
@@ -103,37 +111,58 @@ def by_unit(differences: Array, pairs: Sequence[Mapping[str, Any]], unit: str) -
     return np.asarray(frame.to_numpy(float))
 
 
-def effect(units: Array, claim: Difference | Trend) -> Effect:
-    """Effect of the differences (units, U) between two sides."""
+def effect(units: Array, claim: Difference | Trend, seeds: np.ndarray | None = None) -> Effect:
+    """Effect of the differences (units, U) between two sides; `seeds` (units,) of units that are pairs."""
     means = np.nanmean(units, axis=1)
     estimate, n = float(means.mean()), len(means)
     if n < 2:
         return Effect(estimate=estimate, units=n, note="a single unit has no spread: no interval")
-    variance = spread(units)
+    variance = spread(units, seeds)
     if variance.total <= 1e-24:
         return Effect(estimate=estimate, units=n, note="all units are equal: no interval")
     error, df = math.sqrt(variance.total), variance.df
     half = error * float(t.ppf((1 + LEVEL) / 2, df))
     p, against = tests(estimate, error, df, claim.direction, claim.matters)
-    needed = units_needed(variance, n, claim.matters)
+    needed = units_needed(variance, n, claim)
     return Effect(estimate, estimate - half, estimate + half, p, against, n, needed, sign_flip(means))
 
 
-def spread(units: Array) -> Spread:
-    """Variance of the mean of (units, U) over units and over the U columns. Units that lack some columns (another
-    task's benchmarks) form a stratum of their own: columns vary within it."""
-    present, n = np.isfinite(units), len(units)
-    of_units = float(np.nanmean(units, axis=1).var(ddof=1)) / n
-    images = denominator = 0.0
-    for pattern in np.unique(present, axis=0):
-        rows = (present == pattern).all(1)
-        columns = units[rows][:, pattern].mean(0)
-        if len(columns) < 2:
+def spread(units: Array, seeds: np.ndarray | None = None) -> Spread:
+    """Variance of the mean of (units, U) over units and over the U columns; see `_of_units` and `_of_images`."""
+    return Spread(*_of_units(np.nanmean(units, axis=1), seeds), *_of_images(units))
+
+
+def _of_units(means: Array, seeds: np.ndarray | None) -> tuple[float, float]:
+    """(variance of the mean, degrees of freedom) of (n,) values, as independent ones or, if that is larger, as those of
+    their seeds (n,), each seed by its number of values."""
+    n = len(means)
+    alone = float(means.var(ddof=1)) / n
+    if seeds is None or len(names := np.unique(seeds)) < 2 or len(names) == n:
+        return alone, n - 1
+    sums = np.array([(means[seeds == name] - means.mean()).sum() for name in names])
+    together = len(names) / (len(names) - 1) * float((sums**2).sum()) / n**2
+    return (together, len(names) - 1) if together > alone else (alone, n - 1)
+
+
+def _of_images(units: Array) -> tuple[float, float]:
+    """(variance of the mean, degrees of freedom) that the columns of (units, U) make: how much the columns differ, by
+    how much each of them counts. Columns that no unit has together (another task's benchmarks) are a group of their
+    own, within which columns vary; a unit that lacks some of its group's counts in those that it has."""
+    present = np.isfinite(units)
+    counts = present / present.sum(1, keepdims=True) / len(units)  # of each value in the mean
+    weight = counts.sum(0)
+    within = np.where(present, units - np.nanmean(units, axis=1, keepdims=True), 0.0)
+    column = (counts * within).sum(0) / np.where(weight > 0, weight, 1.0)
+    number, groups = connected_components(present.T.astype(int) @ present.astype(int), directed=False)
+    variance = denominator = 0.0
+    for group in range(number):
+        members = (groups == group) & (weight > 0)
+        if members.sum() < 2:
             continue
-        part = (rows.sum() / n) ** 2 * float(columns.var(ddof=1)) / len(columns)
-        images += part
-        denominator += part**2 / (len(columns) - 1)
-    return Spread(of_units, n - 1, images, images**2 / denominator if denominator > 0 else NAN)
+        part = float(column[members].var(ddof=1) * (weight[members] ** 2).sum())
+        variance += part
+        denominator += part**2 / (members.sum() - 1)
+    return variance, variance**2 / denominator if denominator > 0 else NAN
 
 
 def tests(estimate: float, error: float, df: float, direction: str, matters: float) -> tuple[float, float]:
@@ -151,13 +180,27 @@ def tests(estimate: float, error: float, df: float, direction: str, matters: flo
     return two_sided(0.0), 1.0 if looks_larger else two_sided(least)
 
 
-def units_needed(variance: Spread, units: int, matters: float) -> float:
-    """Units at which an effect of `matters` has 80 % power at 5 %, two-sided; infinite where the images vary so much
-    that no number would do."""
-    allowed = (matters / float(norm.ppf((1 + LEVEL) / 2) + norm.ppf(POWER))) ** 2
-    if allowed <= variance.images:
+def units_needed(variance: Spread, units: int, claim: Difference | Trend) -> float:
+    """Units at which the claim would be supported in 80 % of studies, were the true effect twice what matters (0, where
+    it is claimed to be negligible); infinite where the images vary so much that no number would do. With t quantiles
+    of the degrees of freedom at that number; without a correction for several claims."""
+
+    def settled(n: int) -> bool:
+        df = variance.units_df * (n - 1) / (units - 1)
+        found = Spread(variance.units * units / n, df, variance.images, variance.images_df)
+        return math.sqrt(found.total) <= _widest(claim, found.df)
+
+    if not settled(MOST_UNITS):
         return math.inf
-    return math.ceil(max(2.0, variance.units * units / (allowed - variance.images)))
+    return 2 + bisect_left(range(2, MOST_UNITS), True, key=settled)
+
+
+def _widest(claim: Difference | Trend, df: float) -> float:
+    """Largest standard error with which a claim is supported in 80 % of studies."""
+    significant = float(t.ppf((1 + LEVEL) / 2, df))
+    if claim.direction == "negligible":  # both one-sided tests
+        return claim.matters / (significant + float(t.ppf((1 + POWER) / 2, df)))
+    return 2 * claim.matters / (significant + float(t.ppf(POWER, df)))
 
 
 def sign_flip(values: Array) -> float:

@@ -37,7 +37,7 @@ WORDS = {
     "validation_psnr_spread": "validation PSNR spread",
 }
 """Headings that are not the column's name with spaces."""
-VALUE_OF = {"change": "change_against_none"}
+VALUE_OF = {"change": "corrected_change"}
 """Bounds X_low and X_high bound the column X, but for these stems."""
 SHORT = ("rank", "shift", "weight")
 """Ends of the names of columns that have no more decimals than they need: ranks are whole or halves."""

@@ -14,6 +14,8 @@ import pandas as pd
 
 from orchestrator.aggregate.correlation import Array
 from orchestrator.aggregate.panel import ImageSet, Panel, optimization_panel
+from orchestrator.aggregate.ranking import srcc_by_set
+from orchestrator.aggregate.resampling import everything
 from orchestrator.aggregate.scores import Evidence
 
 FACTORS = ("discriminator", "loss", "head", "backbone", "start", "weight", "seed")
@@ -79,6 +81,14 @@ def performance(evidence: Evidence) -> Measured:
     models = groups["status"].agg(lambda status: next((s for s in status if s != "done"), "done")).to_frame()
     models["keys"] = groups["key"].agg(tuple)
     return Measured(models.reset_index(), wide.reindex(models.index).to_numpy(float))
+
+
+def metrics(panel: Panel) -> Measured:
+    """SRCC of every ranked loss as a metric on every FR benchmark, from the IQA side's panel; a row a (loss, seed)."""
+    values = srcc_by_set(panel, everything(panel))[0]  # T, S, L
+    rows = [{"loss": loss, "seed": seed} for seed in panel.seeds for loss in panel.losses]
+    cells = pd.DataFrame(rows, columns=["loss", "seed"]).assign(status="done", keys=[()] * len(rows))
+    return Measured(cells, values.transpose(1, 2, 0).reshape(len(rows), -1))
 
 
 def _optimization_cells(evidence: Evidence, judges: Sequence[str]) -> pd.DataFrame:

@@ -10,6 +10,7 @@ discriminators.
 
 import math
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from scipy.optimize import isotonic_regression
@@ -49,11 +50,10 @@ class Noisy:
         here = np.isfinite(point).all(0)
         drawn = _together(scored.drawn, discriminators)[:draws, :, here]
         left_out = [_together(one, discriminators)[:, :, here] for one in scored.left_out.values()]
-        errors = shrunk(
-            _deviations(drawn[np.isfinite(drawn).all((1, 2))]),
-            [one for one in left_out if np.isfinite(one).all()],
-            np.random.default_rng([SEED, 7]),
-        )
+        # A loss that has but the unit that is left out shows nothing of how units differ.
+        left_out = [np.where(np.isfinite(one), one, point[:, here]) for one in left_out]
+        drawn = drawn[np.isfinite(drawn).all((1, 2))]
+        errors = shrunk(_deviations(drawn), left_out, np.random.default_rng([SEED, 7]))
         return cls(point[0, here], point[1:, here], errors[:, 0], errors[:, 1:])
 
     def under(self, discriminators: list[int]) -> "Noisy":
@@ -142,8 +142,17 @@ def these_losses(noisy: Noisy) -> Inversion:
     by the orders that it turns through; were they the observed ones alone, this would follow the noise in them.
     """
     observed, mirrored = _turning(noisy, slice(0, None, 2), 1), _turning(noisy, slice(1, None, 2), -1)
-    same = np.array([np.interp(-observed.truth, -mirrored.truth, one) for one in np.eye(TRUTHS)]).T
-    return Inversion(observed.truth, np.hstack([observed.seen, same @ mirrored.seen]))
+    return Inversion(observed.truth, np.hstack([observed.seen, _at(observed.truth, mirrored)]))
+
+
+def _at(truths: Array, inversion: Inversion) -> Array:
+    """(K, R): correlations seen under other truths than those of an inversion: each draw takes the truth before or
+    after, so many of them that their mean is right. Averages of both would vary less than either."""
+    place = np.interp(-truths, -inversion.truth, np.arange(TRUTHS))
+    draws = inversion.seen.shape[1]
+    turns = np.random.default_rng([SEED, 8]).permutation((np.arange(draws) + 0.5) / max(1, draws))
+    rows = np.floor(place[:, None] + turns).astype(int).clip(0, TRUTHS - 1)
+    return np.take_along_axis(inversion.seen, rows, axis=0)
 
 
 def _turning(noisy: Noisy, draws: slice, side: int) -> Inversion:
@@ -162,6 +171,37 @@ def _turning(noisy: Noisy, draws: slice, side: int) -> Inversion:
         for k in range(TRUTHS):
             seen[k] += _seen(left, values[k] + error[draws]) / len(noisy.optimization)
     return Inversion(truths, seen)
+
+
+@dataclass(frozen=True)
+class Change:
+    """A difference of two correlations, both seen through the noise, and its standard error."""
+
+    estimate: float
+    error: float
+
+    @property
+    def low(self) -> float:
+        """Lower end of the 95 % interval (normal)."""
+        return self.estimate - float(ndtri((1 + LEVEL) / 2)) * self.error
+
+    @property
+    def high(self) -> float:
+        """Upper end."""
+        return self.estimate + float(ndtri((1 + LEVEL) / 2)) * self.error
+
+
+def change(noisy: Noisy, of: int) -> Change:
+    """Mean correlation under the first `of` discriminators minus that under the others. The error is that of the
+    corrected difference were the estimates true, one draw of the noise for both sides."""
+    parts = [noisy.under(list(places)) for places in (range(of), range(of, len(noisy.optimization)))]
+    inversions = [these_losses(part) for part in parts]
+    estimates = [inversion.estimate(part.rho()) for part, inversion in zip(parts, inversions, strict=True)]
+    found = [
+        inversion.estimates(inversion.seen[inversion.nearest(estimate)])
+        for inversion, estimate in zip(inversions, estimates, strict=True)
+    ]
+    return Change(estimates[0] - estimates[1], float((found[0] - found[1]).std(ddof=1)))
 
 
 def losses_like_these(noisy: Noisy) -> Inversion:
@@ -194,7 +234,8 @@ def perfect(noisy: Noisy) -> Array:
     The common order is that of the mean of the standardised scores, in which the IQA scores and all optimization scores
     together have equal weight. Each vector of scores is replaced by its least-squares fit that never falls in this
     order (isotonic regression), which ties the losses on which the two sides disagree: ties are what noise tears apart
-    most. Then the fit is denoised, and the noise added again, jointly over discriminators as it was drawn.
+    most. Then the fit is denoised, by the spread of the bulk of the losses if that is smaller, and the noise added
+    again, jointly over discriminators as it was drawn.
     """
     scores = np.vstack([noisy.iqa, noisy.optimization])
     errors = [noisy.iqa_noise, *np.moveaxis(noisy.optimization_noise, 1, 0)]
@@ -204,19 +245,35 @@ def perfect(noisy: Noisy) -> Array:
     for score, error in zip(scores, errors, strict=True):
         fitted = np.empty_like(score)
         fitted[order] = isotonic_regression(score[order]).x
-        seen.append(denoised(fitted, error, score) + error)
+        seen.append(denoised(fitted, error, min(float(score.var(ddof=1)), bulk_variance(score))) + error)
     left = standard_ranks(seen[0])
     return np.stack([_seen(left, one) for one in seen[1:]], axis=1)
 
 
-def denoised(scores: Array, error: Array, spread_of: Array | None = None) -> Array:
-    """`scores` (L,) shrunk about their mean until their variance is what remains of that of `spread_of` (of themselves
-    unless given) when that of the noise (R, L) is taken off: estimated scores are spread by their noise. L - 1 losses'
-    worth of noise is left in `error`, from which the mean over the losses was taken."""
-    spread = (scores if spread_of is None else spread_of).var(ddof=1)
+def denoised(scores: Array, error: Array, spread: float | None = None) -> Array:
+    """`scores` (L,) shrunk about their mean until their variance is what remains of `spread` (their own unless given)
+    when that of the noise (R, L) is taken off: estimated scores are spread by their noise. L - 1 losses' worth of noise
+    is left in `error`, from which the mean over the losses was taken."""
+    spread = float(scores.var(ddof=1)) if spread is None else spread
     noise = error.var(axis=0, ddof=1).sum() / max(1, len(scores) - 1)
     share = math.sqrt(max(0.0, 1 - noise / spread)) if spread > 0 else 0.0
     return np.asarray(scores.mean() + share * (scores - scores.mean()))
+
+
+def bulk_variance(scores: Array) -> float:
+    """Variance of (L,) without the one that is farthest from the median, in the scale in which that of normal samples
+    is unbiased: one loss far from all others must not pass for a spread of all."""
+    kept = np.delete(scores, np.abs(scores - np.median(scores)).argmax())
+    return float(kept.var(ddof=1)) / _bulk_share(len(scores))
+
+
+@cache
+def _bulk_share(losses: int) -> float:
+    """Mean variance of standard normal samples without their most extreme value (simulated)."""
+    samples = np.random.default_rng([SEED, 9]).normal(size=(20_000, losses))
+    far = np.abs(samples - np.median(samples, axis=1, keepdims=True)).argmax(1)
+    kept = np.where(np.arange(losses) == far[:, None], np.nan, samples)
+    return float(np.nanvar(kept, axis=1, ddof=1).mean())
 
 
 def _seen(left: Array, right: Array) -> Array:
@@ -252,9 +309,10 @@ def _unit(vector: Array) -> Array:
 
 
 def _beside(u: Array, vector: Array) -> Array:
-    """The unit vector along what of `vector` is orthogonal to `u`; where nothing is, that of `u` moved by one place."""
+    """The unit vector along what of `vector` is orthogonal to `u`; where nothing is, along the squares of `u`: the
+    middle of the order against its ends."""
     rest = vector - (vector @ u) * u
     if rest @ rest < 1e-9:
-        moved = np.roll(u, 1)
-        rest = moved - (moved @ u) * u
+        squares = u**2 - (u**2).mean()
+        rest = squares - (squares @ u) * u
     return _unit(rest)

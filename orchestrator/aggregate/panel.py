@@ -5,7 +5,7 @@ set, C reference contents of a set, T sets. Missing values are NaN.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -44,6 +44,12 @@ class Panel:
     """Of each judge; empty for one that is not in the score."""
     diverged: np.ndarray | None = None
     """(D, S, L) bool: the training diverged, so that there is nothing to judge. None on the IQA side."""
+
+    def without(self, names: frozenset[str]) -> "Panel":
+        """The panel without some of its sets; itself where it has none of them."""
+        if not names & {part.name for part in self.sets}:
+            return self
+        return replace(self, sets=tuple(part for part in self.sets if part.name not in names))
 
 
 def iqa_panel(

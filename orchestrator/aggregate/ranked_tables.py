@@ -30,8 +30,8 @@ PRIOR_WINS = 0.1
 CLAIMS_NOTE = (
     "A verdict is 'supported' when the Holm-corrected p is at most .05 and the effect at least the "
     "smallest that matters, 'contradicted' when the null that an effect which matters exists is rejected "
-    "likewise, else 'undetermined'. needed: units (losses, pairs, seeds) at which an effect that matters "
-    "would be found with 80 % power."
+    "likewise, else 'undetermined'. needed: units (losses, pairs, seeds) at which a true effect of twice "
+    "what matters would be supported with 80 % power."
 )
 
 
@@ -201,7 +201,7 @@ def _view_row(group: Group, view: View, name: str, scores: Array, iqa: Array) ->
         "view": view.name,
         "discriminator": name,
         "judges": len(view.judges(group.optimization)),
-        "sets": int(view.sets(group.optimization).sum()),
+        "sets": len(group.optimization.without(view.without_sets).sets),
         "losses": int((np.isfinite(scores) & np.isfinite(iqa)).sum()),
     }
 
@@ -211,7 +211,7 @@ def _claims_by_view(group: Group, stated: Mapping[str, Claim], basis_of: ClaimBa
     for view, scored in group.views.values():
         here = {name: claim for name, claim in stated.items() if _concerns(view, claim)}
         own = Basis(perspectives.seen(group.evidence, view), scored, view, needed=False)
-        frames.append(claims.table(here, partial(basis_of, basis=own)).assign(view=view.name))
+        frames.append(claims.table(here, partial(basis_of, basis=own), len(stated)).assign(view=view.name))
     columns = ["claim", "view", "effect", "effect_low", "effect_high", "p", "p_holm", "verdict"]
     order = {name: i for i, name in enumerate(stated)}
     frame = pd.concat(frames, ignore_index=True)[columns]
@@ -219,7 +219,7 @@ def _claims_by_view(group: Group, stated: Mapping[str, Claim], basis_of: ClaimBa
         "claims_by_view",
         "Claims under other views",
         "The same claims when judges, test sets or benchmarks are left out, or with z-scores. Holm's "
-        "correction is over the claims of a view.",
+        "correction is over all claims, also those that a view does not concern.",
         frame.sort_values("claim", key=lambda names: names.map(order), kind="stable").reset_index(drop=True),
     )
 

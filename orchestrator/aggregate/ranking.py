@@ -17,6 +17,8 @@ from orchestrator.aggregate.resampling import Draws
 
 FEW = 12
 """Up to this many values of a row counting how many each one beats is faster than sorting."""
+DIGITS = 12
+"""Scores are rounded to so many digits: equal means of the same points must tie, whatever the order of summation."""
 BLOCK = 2**21
 """Points that are worked on at once: what that takes is bounded."""
 
@@ -38,11 +40,6 @@ class View:
     def judges(self, panel: Panel) -> list[int]:
         """Positions of the judges that count."""
         return [i for i, judge in enumerate(panel.judges) if judge not in self.without_judges]
-
-    def sets(self, panel: Panel) -> Array:
-        """(T,): 1 for a set that counts, else 0."""
-        without = self.without_sets | self.without_benchmarks
-        return np.array([float(part.name not in without) for part in panel.sets])
 
 
 ALL = View("all judges")
@@ -94,15 +91,35 @@ def z_scores(scores: Array) -> Array:
     return np.where(n > 1, centred / np.where(deviation > 0, deviation, 1.0), np.nan)
 
 
-def mean(values: Array, weights: Array, axis: int, *, complete: bool = False) -> Array:
+def mean(values: Array, weights: Array, axis: int, *, complete: bool = False, normal: bool = False) -> Array:
     """Weighted mean along `axis` over the values present; NaN where none has weight. With `complete`, NaN as soon as
-    one value that has weight is absent: means over different sets would not be comparable."""
-    values, weights = np.broadcast_arrays(values, weights)
+    one value that has weight is absent: means over different sets would not be comparable. `normal` says that weights
+    are those of `resampling.weighted`: see `_drawn_mean`."""
     present = np.isfinite(values)
+    if normal:
+        return _drawn_mean(values, weights, present, axis, complete=complete)
+    values, weights, present = np.broadcast_arrays(values, weights, present)
     total = np.where(present, weights, 0.0).sum(axis)
     value = np.where(present, values * weights, 0.0).sum(axis) / np.where(total > 1e-9, total, 1.0)
     holes = (~present & (weights != 0)).any(axis) if complete else False
     return np.where((total > 1e-9) & ~np.asarray(holes), value, np.nan)
+
+
+def _drawn_mean(values: Array, weights: Array, present: np.ndarray, axis: int, *, complete: bool) -> Array:
+    """Mean of the k of n values that are present plus the weights' deviations from their own mean over those k, scaled
+    so that it varies by s^2 / k. Weights that may be negative must not be divided by their sum. A single value does
+    not vary."""
+    n = values.shape[axis]
+    if present.all():
+        return np.asarray((values * weights).sum(axis) / n)
+    k = present.sum(axis, keepdims=True)
+    there = np.maximum(k, 1)
+    centre = np.where(present, values, 0.0).sum(axis, keepdims=True) / there
+    deviation = weights - np.where(present, weights, 0.0).sum(axis, keepdims=True) / there
+    scale = np.sqrt(there / np.maximum(there - 1, 1) * (n - 1) / n)
+    moved = np.where(present, deviation * (np.where(present, values, 0.0) - centre), 0.0).sum(axis, keepdims=True)
+    enough = k == n if complete else k > 0
+    return np.asarray(np.where(enough, centre + scale * moved / there, np.nan).squeeze(axis))
 
 
 def srcc_by_set(panel: Panel, draws: Draws) -> Array:
@@ -116,45 +133,42 @@ def srcc_by_set(panel: Panel, draws: Draws) -> Array:
     )
 
 
-def iqa_scores(panel: Panel, draws: Draws, srcc: Array | None = None, view: View = ALL) -> Array:
+def iqa_scores(panel: Panel, draws: Draws) -> Array:
     """IQA score of each loss, (R, L): mean SRCC over the FR benchmarks, then over seeds (docs/study.md, definitions).
-    A seed without one of the benchmarks is left out for that loss. `srcc` is `srcc_by_set`'s, where it is known."""
-    values = srcc_by_set(panel, draws) if srcc is None else srcc
+    A seed without one of the benchmarks is left out for that loss."""
+    values = srcc_by_set(panel, draws)
     if not values.shape[1]:
         return np.full((len(draws.seeds), len(panel.losses)), np.nan)
-    weights = set_weights(draws) * view.sets(panel)
-    within = mean(values, weights[:, :, None, None], axis=1, complete=True)
-    return mean(within, draws.seeds[:, :, None], axis=1)
+    within = mean(values, set_weights(draws)[:, :, None, None], axis=1, complete=True, normal=draws.normal)
+    return mean(within, draws.seeds[:, :, None], axis=1, normal=draws.normal).round(DIGITS)
 
 
 def optimization_scores(panel: Panel, draws: Draws, views: Sequence[View] = (ALL,)) -> Array:
     """Optimization score of each loss under each discriminator, (V, R, D, L): for each (test set, judge, seed) the
     image means become Borda points (or z-scores) over the losses present, a diverged training last; then the mean
-    within a judge family, over families, test sets and seeds, in this order (docs/study.md, definitions)."""
+    within a judge family, over families, test sets and seeds, in this order (docs/study.md, definitions). Of a view its
+    judges and scores count here; the sets that it leaves out are left out of the panel."""
     rows, points = len(draws.seeds), int(np.prod([len(panel.discriminators), len(panel.judges), len(panel.losses)]))
     step = max(1, BLOCK // max(1, points * len(panel.seeds)))
     scores = np.full((len(views), rows, len(panel.discriminators), len(panel.losses)), np.nan)
     for start in range(0, rows if panel.sets and panel.judges else 0, step):
         part = slice(start, start + step)
         scores[:, part] = _scores(panel, draws.of(part), views)
-    return scores
+    return scores.round(DIGITS)
 
 
 def _scores(panel: Panel, draws: Draws, views: Sequence[View]) -> Array:
-    drawn_sets, found = set_weights(draws), []
+    weights, found = set_weights(draws), []
     by_set = [_by_view(panel, part, counts, views) for part, counts in zip(panel.sets, draws.contents, strict=True)]
-    for v, view in enumerate(views):
-        weights = drawn_sets * view.sets(panel)
-        over_sets = mean(
-            np.stack(np.broadcast_arrays(*(one[v] for one in by_set)), 1), weights[:, :, None, None, None], axis=1
-        )
-        found.append(mean(over_sets, draws.seeds[:, None, :, None], axis=2))
+    for v in range(len(views)):
+        values = np.stack(np.broadcast_arrays(*(one[v] for one in by_set)), 1)
+        over_sets = mean(values, weights[:, :, None, None, None], axis=1, normal=draws.normal)
+        found.append(mean(over_sets, draws.seeds[:, None, :, None], axis=2, normal=draws.normal))
     return np.stack(found)
 
 
 def _by_view(panel: Panel, part: ImageSet, counts: Array, views: Sequence[View]) -> list[Array]:
-    """(R, D, S, L) for each view: points of one test set, averaged within families and over them. Views that differ in
-    the sets alone share their array."""
+    """(R, D, S, L) for each view: points of one test set, averaged within families and over them."""
     means = _image_means(part, counts)  # R, D, J, S, L
     lost = np.zeros((1, 1, 1, 1), bool) if panel.diverged is None else panel.diverged[:, None]
 

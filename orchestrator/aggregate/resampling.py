@@ -32,11 +32,13 @@ class Draws:
     """(R, T)"""
     contents: tuple[Array, ...]
     """(R, C) or (1, C) for each set."""
+    normal: bool = False
+    """Whether seeds and sets have weights of `weighted`, which may be negative, and not counts."""
 
     def of(self, rows: slice) -> "Draws":
         """Some of the weightings."""
         contents = tuple(counts if len(counts) == 1 else counts[rows] for counts in self.contents)
-        return Draws(self.seeds[rows], self.sets[rows], contents)
+        return Draws(self.seeds[rows], self.sets[rows], contents, self.normal)
 
 
 Both = tuple[Draws, Draws]
@@ -60,9 +62,9 @@ def bootstrap(iqa: Panel, optimization: Panel, resamples: int, seed: int, *, fix
     def side(panel: Panel, stream: int) -> Draws:
         generator, whole = np.random.default_rng([seed, stream]), everything(panel, resamples)
         if not fixed_sets and len(panel.sets) > 1:
-            return Draws(seeds, weighted(generator, len(panel.sets), resamples), whole.contents)
+            return Draws(seeds, weighted(generator, len(panel.sets), resamples), whole.contents, normal=True)
         contents = tuple(drawn(generator, part.contents, resamples) for part in panel.sets)
-        return Draws(seeds, whole.sets, contents)
+        return Draws(seeds, whole.sets, contents, normal=True)
 
     return side(iqa, 1), side(optimization, 2)
 
@@ -84,21 +86,32 @@ def drawn(generator: np.random.Generator, units: int, resamples: int) -> Array:
     return generator.multinomial(units - 1, np.full(units, 1 / units), size=resamples).astype(float)
 
 
-def left_out(iqa: Panel, optimization: Panel) -> Iterator[tuple[str, Both]]:
+def left_out(iqa: Panel, optimization: Panel, *, fixed_sets: bool = False) -> Iterator[tuple[str, Both]]:
     """(kind of unit, weightings in which each of its units is left out once) for each kind that `bootstrap` draws and
-    that has two units or more: what the jackknife of the acceleration takes."""
+    that has two units or more."""
     if len(iqa.seeds) > 1:
         weights = 1.0 - np.eye(len(iqa.seeds))
         both = (replace(everything(panel, len(weights)), seeds=weights) for panel in (iqa, optimization))
         yield "seeds", (next(both), next(both))
     for side, panel in enumerate((iqa, optimization)):
-        units = len(panel.sets) if len(panel.sets) > 1 else sum(part.contents for part in panel.sets)
-        if units < 2:
-            continue
-        weights, whole = 1.0 - np.eye(units), [everything(one, units) for one in (iqa, optimization)]
-        fewer = {"sets": weights} if len(panel.sets) > 1 else {"contents": (weights,)}
-        whole[side] = replace(whole[side], **fewer)
-        yield ("benchmarks", "test sets")[side], (whole[0], whole[1])
+        kind = ("benchmarks", "test sets")[side]
+        for name, draws in _sets_left_out(panel, kind) if len(panel.sets) > 1 and not fixed_sets else _contents(panel):
+            whole = [everything(one, len(draws.seeds)) for one in (iqa, optimization)]
+            whole[side] = draws
+            yield name if name == kind else f"{kind}: {name}", (whole[0], whole[1])
+
+
+def _sets_left_out(panel: Panel, kind: str) -> Iterator[tuple[str, Draws]]:
+    yield kind, replace(everything(panel, len(panel.sets)), sets=1.0 - np.eye(len(panel.sets)))
+
+
+def _contents(panel: Panel) -> Iterator[tuple[str, Draws]]:
+    """Each content of each set, one set after another: contents of different sets are independent units."""
+    for i, part in enumerate(panel.sets):
+        if part.contents > 1:
+            whole = everything(panel, part.contents)
+            fewer = [1.0 - np.eye(part.contents) if j == i else one for j, one in enumerate(whole.contents)]
+            yield f"contents of {part.name}", replace(whole, contents=tuple(fewer))
 
 
 def halves(generator: np.random.Generator, units: int, splits: int) -> tuple[Array, Array]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from orchestrator.aggregate.correlation import Array
 from orchestrator.aggregate.panel import Panel, iqa_panel, optimization_panel
-from orchestrator.aggregate.ranking import ALL, View, iqa_scores, optimization_scores, srcc_by_set
+from orchestrator.aggregate.ranking import ALL, View, iqa_scores, optimization_scores
 from orchestrator.aggregate.resampling import Both, bootstrap, everything, left_out
 from orchestrator.aggregate.scores import Evidence
 
@@ -47,11 +47,24 @@ def score(
     *,
     fixed_sets: bool = False,
 ) -> list[Scored]:
-    """The scores of each view, with `RESAMPLES` resamples unless given. Every view sees the same draws."""
-    whole, resamples = (everything(iqa), everything(optimization)), resamples or RESAMPLES
+    """The scores of each view, with `RESAMPLES` resamples unless given. Views of the same sets see the same draws."""
+    found: dict[str, Scored] = {}
+    for sets in dict.fromkeys((view.without_benchmarks, view.without_sets) for view in views):
+        alike = [view for view in views if (view.without_benchmarks, view.without_sets) == sets]
+        panels = iqa.without(sets[0]), optimization.without(sets[1])
+        scored = _of_sets(*panels, alike, resamples or RESAMPLES, fixed_sets=fixed_sets)
+        found |= {view.name: one for view, one in zip(alike, scored, strict=True)}
+    return [found[view.name] for view in views]
+
+
+def _of_sets(
+    iqa: Panel, optimization: Panel, views: Sequence[View], resamples: int, *, fixed_sets: bool
+) -> list[Scored]:
+    whole = everything(iqa), everything(optimization)
     draws = bootstrap(iqa, optimization, resamples, SEED, fixed_sets=fixed_sets)
     point, drawn = _scores(iqa, optimization, whole, views), _scores(iqa, optimization, draws, views)
-    left = {name: _scores(iqa, optimization, both, views) for name, both in left_out(iqa, optimization)}
+    fewer = left_out(iqa, optimization, fixed_sets=fixed_sets)
+    left = {name: _scores(iqa, optimization, both, views) for name, both in fewer}
     return [
         Scored(
             iqa.losses, optimization.discriminators, point[v], drawn[v], {name: one[v] for name, one in left.items()}
@@ -74,6 +87,5 @@ def score_evidence(evidence: Evidence) -> Scored:
 
 
 def _scores(iqa: Panel, optimization: Panel, draws: Both, views: Sequence[View]) -> list[Scores]:
-    srcc = srcc_by_set(iqa, draws[0])
-    trained = optimization_scores(optimization, draws[1], views)
-    return [Scores(iqa_scores(iqa, draws[0], srcc, view), trained[v]) for v, view in enumerate(views)]
+    measured, trained = iqa_scores(iqa, draws[0]), optimization_scores(optimization, draws[1], views)
+    return [Scores(measured, trained[v]) for v in range(len(views))]

@@ -17,8 +17,8 @@ from orchestrator.aggregate.correlation import Array
 
 def shrunk(errors: Array, left_out: Sequence[Array], generator: np.random.Generator) -> Array:
     """Draws (R, S, L) of the noise with the shrunk covariance, from those of the bootstrap and, for each kind of unit
-    (seeds, benchmarks, test sets), the scores (n, S, L) with one unit left out. The variance of each loss on each side
-    stays, and so does the mean correlation of the sides within a loss: a seed's metric is the loss of the seed's
+    (seeds, benchmarks, test sets), the scores (n, S, L) with one unit left out. The variance of each side stays,
+    nearly that of each loss, and the mean correlation of the sides within a loss: a seed's metric is the loss of its
     training. Without units left out, the draws as they are."""
     parts = [values for values in left_out if len(values) > 1]
     if not parts or not errors.any():
@@ -31,14 +31,16 @@ def shrunk(errors: Array, left_out: Sequence[Array], generator: np.random.Genera
     independent = np.einsum("ab,rbl->ral", root, generator.normal(size=errors.shape))
     own = np.sqrt((errors**2).mean(0) / np.maximum((errors**2).mean((0, 2)), 1e-300)[:, None])
     mixed = math.sqrt(1 - share) * errors + math.sqrt(share) * own * independent
-    return np.asarray(mixed - mixed.mean(-1, keepdims=True))
+    mixed -= mixed.mean(-1, keepdims=True)
+    scale = np.sqrt((errors**2).sum((0, 2)) / np.maximum((mixed**2).sum((0, 2)), 1e-300))
+    return np.asarray(mixed * scale[:, None])
 
 
 def chance_share(left_out: Sequence[Array]) -> float:
     """How much of the covariance found between different losses is chance, 0 to 1, from scores (n, S, L) with one unit
     of each kind left out. The sampling variance of a covariance s_ij of normal numbers is (s_ii s_jj + s_ij^2) / df."""
     sides, losses = left_out[0].shape[1:]
-    others = np.kron(np.ones((sides, sides)), 1 - np.eye(losses))
+    others = np.kron(np.ones((sides, sides)), 1 - np.eye(losses)).astype(bool)
     found, chance = np.zeros(others.shape), np.zeros(others.shape)
     for values in left_out:
         flat = _deviations(values).reshape(len(values), -1)
@@ -46,8 +48,18 @@ def chance_share(left_out: Sequence[Array]) -> float:
         variance = np.diag(covariance)
         found += covariance
         chance += (np.outer(variance, variance) + covariance**2) / (len(values) - 1)
-    squares = float((found**2 * others).sum())
-    return min(1.0, float((chance * others).sum()) / squares) if squares > 0 else 1.0
+    structure = found - _independent(found, sides, losses)
+    squares = float((structure[others] ** 2).sum())
+    return min(1.0, float(chance[others].sum()) / squares) if squares > 0 else 1.0
+
+
+def _independent(covariance: Array, sides: int, losses: int) -> Array:
+    """The same within losses, on average, but independent between them: deviations from a mean over L losses still
+    covary by -1 / (L - 1) of it."""
+    blocks = covariance.reshape(sides, losses, sides, losses)
+    within = np.einsum("ajbj->ab", blocks) / losses
+    apart = np.eye(losses) - (1 - np.eye(losses)) / max(1, losses - 1)
+    return np.kron(within, apart)
 
 
 def _deviations(left_out: Array) -> Array:

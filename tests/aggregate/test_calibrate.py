@@ -28,7 +28,7 @@ def found():
     """Two studies of one world and of one contrast, by the code that counts them."""
     world = [rankings(WORLDS[0], 6, number) for number in range(2)]
     contrast = [contrast_study("F7", 2.0, 6, number) for number in range(2)]
-    f3 = [calibrate.upset_study(3.0, 6, number) for number in range(2)]
+    f3 = [calibrate.upset_study("F3", 3.0, True, 6, number) for number in range(2)]
     parts = {
         "rankings": [{"truth": WORLDS[0].name, "losses": 6, **pd.DataFrame(world).mean()}],
         "contrasts": [
@@ -41,7 +41,7 @@ def found():
 
 def test_a_study_says_what_it_found(found):
     world = found["rankings"].iloc[0]
-    shares = [f"{name} {verdict}" for name in ("F1", "F2") for verdict in VERDICTS]
+    shares = [f"{name} {verdict}" for name in ("F1", "F2") for verdict in (*VERDICTS, "wrong")]
     shares += ["F2 covers", "these", "like", "BCa", "Bonett-Wright", "significant"]
     assert set(world[shares]) <= {0.0, 0.5, 1.0}
     assert -1 <= world["rho"] < 1
@@ -79,7 +79,7 @@ def test_every_task_has_its_row():
     names = [(part, truth, losses) for part, truth, losses, _ in calibrate.tasks()]
     assert len(set(names)) == len(names)
     claims = {truth.split("|")[0] for part, truth, _ in names if part == "contrasts"}
-    assert claims == {*CONTRASTS, "F3"}
+    assert claims == {*CONTRASTS, "F3", "F3, no worse metric"}
     assert {(truth, losses) for part, truth, losses in names if part == "rankings"} == {
         (world.name, losses) for world in WORLDS for losses in (6, 24)
     }

@@ -31,10 +31,10 @@ def results(folder, key="a", rho=0.5, effect=0.5, verdict="supported", losses=LO
     asymmetry = pd.DataFrame(
         {
             "discriminator": ["none", "patch"],
-            "spearman": [rho, 0.25],
+            "corrected": [rho, 0.25],
             "spearman_low": [rho - 0.1, 0.15],
             "spearman_high": [rho + 0.1, 0.35],
-            "change_against_none": [np.nan, 0.25 - rho],
+            "corrected_change": [np.nan, 0.25 - rho],
             "change_low": [np.nan, 0.15 - rho],
             "change_high": [np.nan, 0.35 - rho],
             "keys": [" ".join(keys[:2]), " ".join(keys[1:3])],
@@ -117,13 +117,13 @@ def test_overlap_of_trials():
 def test_what_changed_and_what_is_noise(tmp_path):
     comparison = found(results(tmp_path / "A"), results(tmp_path / "B", "b", rho=0.9))
     rows = numbers(comparison)
-    moved = rows.loc[("spearman", "none")]
+    moved = rows.loc[("corrected", "none")]
     assert moved["difference"] == pytest.approx(0.4)
     assert moved["z"] == pytest.approx(0.4 / (np.hypot(0.1, 0.1) / QUANTILE))
     assert (moved["verdict"], moved["shared"]) == ("changed", "none")
-    assert rows.loc[("spearman", "patch"), "verdict"] == "within noise"
-    assert rows.loc[("change_against_none", "patch"), "difference"] == pytest.approx(-0.4)
-    assert ("change_against_none", "none") not in rows.index  # has no interval
+    assert rows.loc[("corrected", "patch"), "verdict"] == "within noise"
+    assert rows.loc[("corrected_change", "patch"), "difference"] == pytest.approx(-0.4)
+    assert ("corrected_change", "none") not in rows.index  # has no interval
     assert rows.loc["iqa_rank"].index.tolist() == list(LOSSES)  # once a loss, not once a discriminator
     assert comparison.summary[0] == (
         "13 numbers tested, 2 changed; 0.7 would by chance alone if nothing had; 2 remain after Holm's correction."
@@ -148,14 +148,14 @@ def test_a_rank_rests_on_the_trials_of_all_losses_and_a_change_on_both_sides(tmp
         for table, name in (
             ("ranks", "iqa_rank"),
             ("ranks", "shift"),
-            ("asymmetry", "change_against_none"),
+            ("asymmetry", "corrected_change"),
             ("claims", "effect"),
         )
     }
     assert keys == {
         "iqa_rank": {"a3"},
         "shift": {"a1", "a2"},
-        "change_against_none": {"a0", "a1", "a2"},
+        "corrected_change": {"a0", "a1", "a2"},
         "effect": {"a0"},
     }
 
@@ -226,9 +226,9 @@ def test_what_is_written_and_printed(tmp_path):
     terminal.comparison(comparison, tmp_path / "out", console)
     words = console.export_text()
     assert "A (a) against B (b)" in words
-    line = next(line for line in words.splitlines() if "spearman: none" in line)
+    line = next(line for line in words.splitlines() if "corrected: none" in line)
     shown = [cell.strip() for cell in line.split("│")[1:-1]]
-    assert shown == ["spearman: none", "0.5", "0.9", "0.4", "0.259 to 0.541", "5.5", "none", "changed"]
+    assert shown == ["corrected: none", "0.5", "0.9", "0.4", "0.259 to 0.541", "5.5", "none", "changed"]
     assert "13 numbers tested" in words
 
 

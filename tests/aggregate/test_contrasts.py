@@ -1,5 +1,6 @@
 import itertools
 import math
+from functools import cache
 
 import numpy as np
 import pandas as pd
@@ -128,15 +129,70 @@ def test_without_spread_there_is_an_effect_but_no_interval(rows, note):
     assert np.isnan([found.low, found.high, found.p, found.p_against]).all()
 
 
-def test_units_needed_by_hand():
-    """2 units of variance 4: sd 2, an effect of 1, (1.95996 + 0.84162)^2 4 = 31.4; with 0.05 of images more."""
-    multiple = (1.959964 + 0.841621) ** 2
-    assert units_needed(Spread(4 / 2, 1, 0.0, NAN), 2, 1.0) == math.ceil(4 * multiple)
-    assert units_needed(Spread(4 / 2, 1, 0.05, 3), 2, 1.0) == math.ceil(4 / (1 / multiple - 0.05))
+def test_units_needed_have_80_percent_power_for_twice_what_matters():
+    """Of the t test, by the noncentral t distribution: 20 units of variance 4, an effect of 2 * 0.5."""
+    needed = units_needed(Spread(4 / 20, 19, 0.0, NAN), 20, difference(matters=0.5))
+
+    def power(n):
+        return scipy.stats.nct.sf(scipy.stats.t.ppf(0.975, n - 1), n - 1, 1.0 / math.sqrt(4 / n))
+
+    assert power(needed) == pytest.approx(0.8, abs=0.01)
+    assert 25 < needed < 40
+    assert units_needed(Spread(4 / 20, 19, 0.02, 3), 20, difference(matters=0.5)) > needed
+
+
+def test_units_needed_for_negligible_have_80_percent_power_where_there_is_no_effect():
+    needed = units_needed(Spread(4 / 20, 19, 0.0, NAN), 20, difference(direction="negligible"))
+    error = math.sqrt(4 / needed)
+    inside = 0.5 - scipy.stats.t.ppf(0.975, needed - 1) * error  # |estimate| below this rejects both
+    assert 1 - 2 * scipy.stats.norm.sf(inside / error) == pytest.approx(0.8, abs=0.01)
 
 
 def test_no_number_of_units_makes_up_for_few_images():
-    assert units_needed(Spread(2.0, 1, 0.2, 3), 2, 1.0) == math.inf
+    assert units_needed(Spread(2.0, 1, 0.5, 3), 2, difference(matters=0.5)) == math.inf
+
+
+def rejected(units, seeds=None, studies=1_000):
+    """Share of simulated studies without an effect whose p is at most 5 %."""
+    generator, found = np.random.default_rng(0), []
+    for _ in range(studies):
+        values = units(generator)
+        variance = spread(values, seeds)
+        found.append(
+            abs(np.nanmean(values, axis=1).mean()) / math.sqrt(variance.total) / critical(round(variance.df, 1))
+        )
+    return np.mean(np.array(found) >= 1)
+
+
+@cache
+def critical(df):
+    return scipy.stats.t.ppf(0.975, df)
+
+
+@pytest.mark.parametrize("holes", ["none", "one random column a unit", "half the units lack one column"])
+def test_missing_images_do_not_make_an_effect(holes):
+    """Columns that units share vary together, whichever of them a unit lacks."""
+
+    def units(generator):
+        values = 0.1 * generator.normal(size=(30, 5)) + 0.2 * generator.normal(size=5)
+        if holes.startswith("one"):
+            values[np.arange(30), generator.integers(0, 5, 30)] = NAN
+        if holes.startswith("half"):
+            values[:15, 4] = NAN
+        return values
+
+    assert rejected(units) <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / 1_000)
+
+
+def test_pairs_of_one_seed_that_go_together_are_not_independent():
+    """Six losses, five seeds, an effect of the seed as large as that of the pair."""
+    seeds = np.tile(np.arange(5), 6)
+
+    def units(generator):
+        return (generator.normal(size=5)[seeds] + generator.normal(size=30))[:, None]
+
+    assert rejected(units) > 0.15
+    assert rejected(units, seeds) <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / 1_000)
 
 
 def test_sign_flips_are_enumerated():

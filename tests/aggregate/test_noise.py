@@ -8,6 +8,7 @@ from orchestrator.aggregate.intervals import bonett_wright
 from orchestrator.aggregate.noise import (
     Inversion,
     Noisy,
+    bulk_variance,
     denoised,
     losses_like_these,
     perfect,
@@ -102,6 +103,14 @@ def test_denoising_by_hand():
     np.testing.assert_allclose(denoised(np.arange(3.0), error), 1 + math.sqrt(0.5) * np.array([-1.0, 0.0, 1.0]))
 
 
+def test_the_spread_of_the_bulk_is_unbiased_for_normal_scores_and_blind_to_one_outlier():
+    generator = np.random.default_rng(0)
+    found = [bulk_variance(2 * generator.normal(size=6)) for _ in range(4_000)]
+    assert np.mean(found) == pytest.approx(4.0, rel=0.05)
+    near = np.array([0.1, 0.0, 0.3, 0.2, -0.1])
+    assert bulk_variance(np.append(near, 50.0)) == pytest.approx(bulk_variance(np.append(near, 5.0)))
+
+
 def test_more_noise_than_spread_leaves_nothing():
     error = np.array([[-9.0, 0.0, 9.0], [9.0, 0.0, -9.0]])
     np.testing.assert_allclose(denoised(np.arange(3.0), error), 1.0)
@@ -111,7 +120,7 @@ def test_more_noise_than_spread_leaves_nothing():
 def test_a_fit_is_shrunk_as_the_scores_that_it_was_made_of():
     """Noise as in `denoising by hand`, spread of scores of variance 4: 3/4 of the variance is left."""
     error = np.array([[-0.5, 0.0, 0.5], [0.5, 0.0, -0.5]])
-    fit = denoised(np.array([0.0, 0.0, 3.0]), error, np.array([0.0, 2.0, 4.0]))
+    fit = denoised(np.array([0.0, 0.0, 3.0]), error, 4.0)
     np.testing.assert_allclose(fit, 1 + math.sqrt(1 - 0.5 / 4) * np.array([-1.0, -1.0, 2.0]))
 
 

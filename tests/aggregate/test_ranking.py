@@ -3,9 +3,9 @@ import pandas as pd
 import pytest
 import scipy.stats
 
-from orchestrator.aggregate.panel import iqa_panel, optimization_panel
+from orchestrator.aggregate.panel import ImageSet, Panel, iqa_panel, optimization_panel
 from orchestrator.aggregate.ranking import FEW, borda, iqa_scores, mean, optimization_scores, ranks, z_scores
-from orchestrator.aggregate.resampling import Draws, everything
+from orchestrator.aggregate.resampling import Draws, everything, weighted
 from tests.aggregate.conftest import cell, predicted
 
 NAN = float("nan")
@@ -43,6 +43,38 @@ def test_mean_leaves_out_what_is_absent_unless_it_must_be_complete():
     assert np.isnan(mean(values, np.ones(3), axis=1, complete=True)[0])
     assert mean(values, np.array([1.0, 1.0, 0.0]), axis=1, complete=True)[0] == pytest.approx(2.0)
     assert np.isnan(mean(values, np.zeros(3), axis=1)[0])
+
+
+@pytest.mark.parametrize("present", [5, 4, 3, 2])
+def test_a_drawn_mean_varies_by_the_variance_of_what_is_there(present):
+    """s^2 / k for k of 5 values, around their own mean: weights that may be negative are not divided by their sum."""
+    generator = np.random.default_rng(present)
+    values = np.where(np.arange(5) < present, generator.normal(size=5), NAN)[None]
+    drawn = mean(values, weighted(generator, 5, 40_000), axis=1, normal=True)
+    there = values[0, :present]
+    assert drawn.mean() == pytest.approx(there.mean(), abs=0.02)
+    assert drawn.std() == pytest.approx(there.std(ddof=1) / np.sqrt(present), rel=0.03)
+
+
+def test_a_drawn_mean_of_a_single_value_is_that_value_and_of_none_is_undefined():
+    weights = weighted(np.random.default_rng(0), 3, 100)
+    assert (mean(np.array([[NAN, 0.7, NAN]]), weights, axis=1, normal=True) == 0.7).all()
+    assert np.isnan(mean(np.full((1, 3), NAN), weights, axis=1, normal=True)).all()
+    assert np.isnan(mean(np.array([[NAN, 0.7, 0.1]]), weights, axis=1, complete=True, normal=True)).all()
+
+
+def test_equal_means_tie_whatever_the_order_of_their_sum():
+    """Three test sets in which three losses take three places in turn: each has one score, summed in another order."""
+    generator = np.random.default_rng(0)
+    for _ in range(20):
+        places = generator.permutation(8).astype(float)
+        values = [np.concatenate([np.roll(places[:3], turn), places[3:]]) for turn in range(3)]
+        sets = tuple(
+            ImageSet(f"s{i}", one[None, None, None, :, None], np.zeros(1, int)) for i, one in enumerate(values)
+        )
+        panel = Panel(tuple("abcdefgh"), (0,), sets, ("none",), ("judge",), ("judge",))
+        found = optimization_scores(panel, everything(panel))[0, 0, 0]
+        assert found[0] == found[1] == found[2]
 
 
 def judging(loss, judge, family, values, lower_better=0.0, **levels):

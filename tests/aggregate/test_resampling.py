@@ -69,16 +69,26 @@ def test_more_benchmarks_do_not_change_which_seeds_and_test_sets_are_drawn():
 
 def test_one_unit_of_each_kind_is_left_out_in_turn():
     found = dict(left_out(panel([3, 4]), panel([5])))
-    assert list(found) == ["seeds", "benchmarks", "test sets"]
+    assert list(found) == ["seeds", "benchmarks", "test sets: contents of set0"]
     for side in found["seeds"]:
         np.testing.assert_array_equal(side.seeds, 1 - np.eye(3))
     iqa, optimization = found["benchmarks"]
     np.testing.assert_array_equal(iqa.sets, 1 - np.eye(2))
     assert (optimization.sets == 1).all()
-    iqa, optimization = found["test sets"]  # a single one: its contents
+    iqa, optimization = found["test sets: contents of set0"]  # a single one
     np.testing.assert_array_equal(optimization.contents[0], 1 - np.eye(5))
     assert (iqa.sets == 1).all()
     assert all((side.seeds == 1).all() for side in (iqa, optimization))
+
+
+def test_where_sets_are_fixed_their_contents_are_left_out():
+    found = dict(left_out(panel([3, 4]), panel([5]), fixed_sets=True))
+    names = ["benchmarks: contents of set0", "benchmarks: contents of set1", "test sets: contents of set0"]
+    assert list(found) == ["seeds", *names]
+    iqa, _ = found[names[1]]
+    np.testing.assert_array_equal(iqa.contents[1], 1 - np.eye(4))
+    assert (iqa.contents[0] == 1).all()
+    assert (iqa.sets == 1).all()
 
 
 def test_a_single_unit_cannot_be_left_out():

@@ -110,7 +110,7 @@ def test_a_calibrated_weight_is_a_multiple(tmp_path):
     assert found["weight"].tolist() == pytest.approx([np.nan, 0.1, 1.0], nan_ok=True)
 
 
-JUDGED = OFFICIAL.replace("[piqe]", "[topiq_nr, piqe]").replace("[psnr]", "[psnr, dists]")
+JUDGED = OFFICIAL.replace("[psnr]", "[psnr, dists]")
 WITH_TWINS = JUDGED.replace("loss: [vgg16, resnet50, dinov2]", "loss: [vgg16, resnet50]\n  twins: [resnet50-r, dinov2]")
 WITH_TWINS = WITH_TWINS.replace(
     "  dinov2: {", "  resnet50-r: {model: timm/resnet50.tv2_in1k, weights: random}\n  dinov2: {"

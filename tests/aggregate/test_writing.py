@@ -114,7 +114,7 @@ def test_what_belongs_to_a_number_is_folded_beside_it():
 
 def test_holes_are_dashes_and_the_bounds_of_the_change_are_its_own():
     frame = pd.DataFrame(
-        {"change_against_none": [np.nan, 0.5], "change_low": [np.nan, 0.25], "change_high": [np.nan, 1.0]}
+        {"corrected_change": [np.nan, 0.5], "change_low": [np.nan, 0.25], "change_high": [np.nan, 1.0]}
     )
     (column,) = columns(frame.assign(keys=""))
     assert (column.cells, column.beside) == (["–", "0.500"], ["", "0.250 to 1.000"])

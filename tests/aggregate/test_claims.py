@@ -77,6 +77,12 @@ def test_holm_by_hand():
     np.testing.assert_allclose(found, [0.06, 0.04, NAN, 0.06, 0.06])
 
 
+def test_a_claim_that_cannot_be_judged_yet_stays_in_the_family():
+    ps = pd.Series([0.02, NAN, 0.03])
+    assert holm(ps, 3).tolist()[::2] == pytest.approx([0.06, 0.06])
+    assert holm(ps, 3).isna().tolist() == [False, True, False]
+
+
 def test_holm_ends_at_one_and_leaves_a_single_claim_alone():
     assert holm(pd.Series([0.7, 0.6])).tolist() == [1.0, 1.0]
     assert holm(pd.Series([0.049])).tolist() == [0.049]
@@ -215,6 +221,13 @@ def test_a_discriminator_with_too_few_losses_is_left_out_and_named():
     assert (nothing["note"], nothing["verdict"]) == ("too few losses have scores under none", "undetermined")
 
 
+def test_losses_that_lack_a_score_are_named():
+    hole = np.where(np.arange(8) == 2, NAN, ORDER)
+    found = judged(CLAIMS["agreement"], ORDER, [ORDER, ORDER, hole], 0.1)
+    assert found["units"] == 7
+    assert "without the losses l2: not all of their scores are there" in found["note"]
+
+
 @pytest.mark.parametrize(
     ("optimization", "noise", "note"),
     [
@@ -288,6 +301,16 @@ def test_an_upset_is_large_and_certain_under_one_and_the_same_discriminator():
     assert found["effect"] > found["matters"]
     assert found["effect_low"] < 0
     assert (found["p"] > 0.05, found["verdict"]) == (True, "undetermined")
+
+
+def test_where_nothing_ran_no_upset_is_refuted():
+    """Refuted under patch; vanilla and none have no runs yet."""
+    runs = margins(-1.0)
+    there = runs.cells["discriminator"] == "patch"
+    some = Measured(runs.cells, np.where(there.to_numpy()[:, None], runs.values, NAN))
+    found = judged(CLAIMS["upset"], [0.0, 1.0, 2.0], np.zeros((3, 3)), 0.05, measured=some)
+    assert (found["p_against"], found["verdict"]) == (1.0, "undetermined")
+    assert "without none, vanilla: not enough there" in found["note"]
 
 
 # ------------------------------------------------------------------------------------------------- nothing to judge

@@ -248,3 +248,12 @@ def test_noise_ceiling_of_unreliable_rankings_is_empty_with_the_reason():
     value, *_, reason = reliability.ceiling(reliabilities(NAN, 0.5), "none")
     assert np.isnan(value)
     assert reason == "no noise ceiling: the IQA ranking cannot be split in halves"
+
+
+def test_a_shift_is_between_ranks_of_the_losses_that_have_both_scores():
+    """The best metric was not trained: the others agree, so that nobody shifts."""
+    quality = np.linspace(0.2, 0.9, 6)
+    trained = np.where(np.arange(6) == 5, np.nan, quality)
+    ranking = found(metric_panel(quality), judged_panel(none=trained))[1].set_index("loss")
+    assert ranking.loc["loss4", ["iqa_rank", "optimization_rank", "shift"]].tolist() == [1.0, 1.0, 0.0]
+    assert ranking.loc["loss5", ["iqa_rank", "optimization_rank", "shift"]].isna().all()

@@ -1,3 +1,4 @@
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -6,7 +7,7 @@ from matplotlib import pyplot as plt
 
 from orchestrator.aggregate import figures
 from orchestrator.aggregate.figures.labels import lanes, spread
-from orchestrator.aggregate.figures.theme import DARK, DASHES, LIGHT, Mark
+from orchestrator.aggregate.figures.theme import DARK, DASHES, LIGHT, Mark, applied, darkened, save
 from tests.aggregate.conftest import cell, evidence_of, tree
 from tests.aggregate.figure_material import chart, material, shared, texts
 
@@ -83,6 +84,18 @@ def test_charts_are_written_in_both_themes_and_the_same_again(tmp_path):
     assert (ranks.png.name, ranks.title) == ("ranks-twins.png", "IQA rank against optimization rank")
     assert LIGHT.paper in ranks.light.read_text()
     assert DARK.paper in ranks.dark.read_text()
+
+
+@pytest.mark.parametrize("name", figures.CHARTS)
+def test_a_dark_chart_is_as_if_drawn_in_the_dark_theme(name, tmp_path):
+    found = []
+    for theme in (LIGHT, DARK):
+        with applied(theme):
+            save(figures.CHARTS[name][2](material(3, 1), theme), tmp_path / "chart.svg")
+        svg = (tmp_path / "chart.svg").read_text()
+        found.append(re.sub("[0-9a-f]{10}", "", svg))  # ids are hashes of what they name
+    assert found[0] != found[1]
+    assert darkened(found[0]) == found[1]
 
 
 def test_what_cannot_be_drawn_is_left_out(tmp_path):

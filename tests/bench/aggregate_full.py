@@ -1,12 +1,10 @@
-"""How long the statistics of grids/full.yaml take: every trial done, per-image scores of the true sizes, invented.
+"""How long the statistics of grids/full.yaml take, every trial done, per-image scores of the true sizes, invented; and
+how long an index of a store of 100,000 finished trials.
 
-    python tests/bench/aggregate_full.py [--resamples N]
-
-Reading a store is not in it: the evidence is made in memory. Prints seconds and peak memory.
+Reading a store is not in the first: the evidence is made in memory.
 """
 
-import argparse
-import resource
+import tempfile
 import time
 from pathlib import Path
 
@@ -19,8 +17,11 @@ from orchestrator.aggregate import scored, scores, tables
 from orchestrator.aggregate.predictions import Images, Predictions
 from orchestrator.aggregate.scores import Evidence
 from orchestrator.manifests import Manifests
+from orchestrator.store import Store
+from tests.bench.paired import peak_bytes
 
 FULL = Path(__file__).parents[2] / "grids/full.yaml"
+RECORDS = 100_000
 SETS = {  # images, reference contents (docs/study.md, official layouts)
     "live": (779, 29), "csiq": (866, 30), "tid2013": (3_000, 25), "pipal": (23_200, 200),
     "koniq10k": (2_015, 2_015), "live-challenge": (1_162, 1_162), "spaq": (11_125, 11_125),
@@ -73,22 +74,29 @@ def evidence() -> Evidence:
     )
 
 
-def main() -> None:
-    """Builds all tables once, claims included."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--resamples", type=int, default=scored.RESAMPLES)
-    scored.RESAMPLES = parser.parse_args().resamples
-    invented, claims = evidence(), grids.load(FULL).claims
-    print(f"{len(invented.cells):,} labels, {len(invented.scores):,} trials with scores", flush=True)
+def report(device: str) -> str:
+    """Both figures as Markdown."""
+    found, claims = evidence(), grids.load(FULL).claims
     wall, cpu = time.perf_counter(), time.process_time()
-    built = tables.build(invented, claims)
+    built = tables.build(found, claims)
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    print(
-        f"{len(built)} tables with {scored.RESAMPLES:,} resamples: {wall:.1f} s ({cpu:.1f} s of CPU), peak "
-        f"{peak:.2f} GiB"
+    said = (
+        f"`{FULL.name}`, {len(found.cells):,} labels, {len(found.scores):,} trials with scores: {len(built)} tables with "
+        f"{scored.RESAMPLES:,} resamples in {wall:.1f} s ({cpu:.1f} s of CPU; target: 60 s), peak "
+        f"{peak_bytes() / 2**30:.2f} GiB (target: 2)."
     )
+    return f"{said}\n\nIndex of a store of {RECORDS:,} finished trials: {_index():.1f} s (target: 20 s)."
 
 
-if __name__ == "__main__":
-    main()
+def _index() -> float:
+    """Seconds; the files are in the page cache."""
+    with tempfile.TemporaryDirectory() as root:
+        for i in range(RECORDS):
+            folder = Path(root) / "judging" / f"{i:016x}"
+            folder.mkdir(parents=True)
+            (folder / "DONE").write_text("done\n")
+        started = time.perf_counter()
+        found = Store(root).index()
+        seconds = time.perf_counter() - started
+    assert len(found) == RECORDS
+    return seconds

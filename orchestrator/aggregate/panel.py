@@ -14,7 +14,7 @@ from orchestrator.aggregate.correlation import Array
 from orchestrator.aggregate.predictions import Images, Predictions, distinct
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ImageSet:
     """Values on one benchmark, (1, 1, S, L, N) with `labels` (N,), or on one test set, (D, J, S, L, N); higher is
     better."""

@@ -7,7 +7,7 @@ intervals and the reliabilities. Shapes: see panel.py; V views.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 
 import numpy as np
 
@@ -215,6 +215,16 @@ def set_weights(draws: Draws) -> Array:
 
 def _srcc_of_set(part: ImageSet, counts: Array) -> Array:
     """(R, S, L): SRCC of every seed and loss on one benchmark whose contents are drawn `counts` (R, C) times."""
+    return _srcc(part, counts) if (counts != 1).any() else np.repeat(_whole_srcc(part), len(counts), axis=0)
+
+
+@lru_cache(maxsize=64)
+def _whole_srcc(part: ImageSet) -> Array:
+    """(1, S, L), each content once: most weightings are of seeds and sets alone."""
+    return _srcc(part, np.ones((1, part.contents)))
+
+
+def _srcc(part: ImageSet, counts: Array) -> Array:
     assert part.labels is not None
     _, _, seeds, losses, _ = part.values.shape
     if not part.values.size:

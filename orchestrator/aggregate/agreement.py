@@ -71,12 +71,6 @@ def orders(n: int, draws: int = MONTE_CARLO) -> tuple[Iterator[np.ndarray], int,
     return blocks, total, f"Monte Carlo, {total:,} permutations, seed {SEED}"
 
 
-def permutation_p(x: Array, y: Array, statistic: Statistic) -> tuple[float, str]:
-    """(two-sided p, how it was found) of `statistic(x, y)` for vectors (n,) when x is permuted. See `joint_p`."""
-    p, _, how = joint_p(x, y[None], statistic)
-    return float(p[0]), how
-
-
 def joint_p(x: Array, ys: Array, statistic: Statistic, draws: int = MONTE_CARLO) -> tuple[Array, Array, str]:
     """(p of each row, p of each row against the largest of all rows, how) of `statistic(x, y)` for x (n,) and every row
     y of (D, n), two-sided. One permutation of the losses is applied to all rows at once: six losses stay six.

@@ -2,7 +2,7 @@
 
 Unreliable scores keep a correlation from 1 and pull every correlation towards 0, so that the correlation of the scores
 as estimated is not the one of the losses. Two families of truths are therefore simulated, seen through the noise that
-the hierarchical bootstrap found, and compared with what was observed (test inversion: Carpenter 1999; the parametric
+the bootstrap found, and compared with what was observed (test inversion: Carpenter 1999; the parametric
 family is ours). BCa does not do here: noise makes the bootstrap's bias larger than its spread, and its endpoints then
 stick to the largest resample (docs/statistics.md has the figures). K truths, R draws of the noise, L losses, D
 discriminators.

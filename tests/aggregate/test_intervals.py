@@ -68,29 +68,6 @@ def test_where_all_resamples_are_on_one_side_percentiles_are_taken_and_said():
 def test_without_a_defined_resample_there_is_no_interval():
     low, high, method = Bootstrap.of(0.5, np.full(4, np.nan)).interval()
     assert (math.isnan(low), math.isnan(high), method) == (True, True, "undefined: no resample has a value")
-    assert math.isnan(Bootstrap.of(0.5, np.zeros(0)).p_above(0.0))
-    assert math.isnan(Bootstrap.of(0.5, np.zeros(0)).p_below(0.0))
-
-
-def test_one_sided_p_is_the_level_at_which_the_interval_ends(skewed):
-    generator = np.random.default_rng(0)
-    resamples = skewed[generator.integers(0, 12, (20_000, 12))].mean(1)
-    found = Bootstrap.of(skewed.mean(), resamples, {"units": left_out(skewed)})
-    for value in np.quantile(resamples, [0.005, 0.1, 0.5, 0.9]):
-        p = found.p_above(value)
-        assert found.quantile(p) == pytest.approx(value, abs=2e-3)
-        assert found.p_below(value) == pytest.approx(1 - p)
-
-
-def test_p_of_normal_resamples_is_the_normal_tail():
-    resamples = 1.0 + 0.5 * scipy.stats.norm.ppf((np.arange(10_000) + 0.5) / 10_000)
-    assert Bootstrap.of(1.0, resamples).p_above(0.0) == pytest.approx(scipy.stats.norm.sf(2.0), rel=0.02)
-
-
-def test_p_is_never_below_one_in_the_resamples_and_one():
-    found = Bootstrap.of(5.0, np.linspace(4, 6, 99))
-    assert found.p_above(0.0) == pytest.approx(0.01)
-    assert found.p_below(10.0) == pytest.approx(0.01)
 
 
 def test_bonett_wright_by_hand():

@@ -25,7 +25,7 @@ from orchestrator.aggregate.figures import (
     strips,
 )
 from orchestrator.aggregate.figures.material import Material
-from orchestrator.aggregate.figures.theme import DARK, LIGHT, Theme, applied, save
+from orchestrator.aggregate.figures.theme import LIGHT, Theme, applied, darkened, save
 from orchestrator.aggregate.scores import Evidence
 
 Draw = Callable[[Material, Theme], Figure | None]
@@ -94,10 +94,10 @@ def write(tables: Mapping[str, pd.DataFrame], evidence: Evidence, folder: Path, 
 def _write_chart(name: str, material: Material, folder: Path) -> Chart | None:
     title, caption, draw = CHARTS[name]
     light, dark, png = (folder / f"{name}{material.suffix}{end}" for end in (".svg", "-dark.svg", ".png"))
-    for theme, files in ((LIGHT, (png, light)), (DARK, (dark,))):
-        with applied(theme):
-            figure = draw(material, theme)
-            if figure is None:
-                return None
-            save(figure, *files)
+    with applied(LIGHT):
+        figure = draw(material, LIGHT)
+        if figure is None:
+            return None
+        save(figure, png, light)
+    dark.write_text(darkened(light.read_text(encoding="utf-8")), encoding="utf-8")
     return Chart(title, caption, light, dark, png)

@@ -4,6 +4,7 @@ Colours are Okabe and Ito's (jfly.uni-koeln.de/color), which colour-blind reader
 are lighter. Colour is never needed to read a figure: losses differ in their marker and dashes, too, or are labelled.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -67,6 +68,19 @@ DARK = Theme(
     losses=("#3B93DB", "#F0743A", "#1DB992", "#DB8FBB", "#F0B030", "#8CD3FA"),
     levels=("#6EA6E8", "#E07F8F", "#E6BE5A", "#4CB56F", "#D07CC2", "#6FD0C0"),
 )
+
+
+def darkened(svg: str) -> str:
+    """A figure of the light theme, as SVG, in the colours of the dark one: as if drawn again, in no time."""
+    return re.sub("#[0-9a-f]{6}", lambda found: DARKENED.get(found[0], found[0]), svg)
+
+
+def _colors(theme: Theme) -> list[str]:
+    plain = (theme.paper, theme.ink, theme.faint, theme.line, theme.zone, *theme.losses, *theme.levels)
+    return [color.lower() for color in plain]  # as matplotlib writes them
+
+
+DARKENED = dict(zip(_colors(LIGHT), _colors(DARK), strict=True))
 
 
 @dataclass(frozen=True)
@@ -149,6 +163,7 @@ def save(figure: Figure, *files: Path, dpi: int = DPI, transparent: bool = False
     """Writes the figure to every file and closes it. Nothing in a file tells when it was made, so drawing again gives
     the same bytes."""
     for file in files:
-        metadata = {"Date": None} if file.suffix == ".svg" else None
-        figure.savefig(file, dpi=dpi, metadata=metadata, transparent=transparent)
+        # Level 3 of compression: a tenth more bytes than the default for three quarters of the seconds.
+        kind: Any = {"metadata": {"Date": None}} if file.suffix == ".svg" else {"pil_kwargs": {"compress_level": 3}}
+        figure.savefig(file, dpi=dpi, transparent=transparent, **kind)
     plt.close(figure)

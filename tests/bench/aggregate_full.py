@@ -81,8 +81,8 @@ def report(device: str) -> str:
     built = tables.build(found, claims)
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     said = (
-        f"`{FULL.name}`, {len(found.cells):,} labels, {len(found.scores):,} trials with scores: {len(built)} tables with "
-        f"{scored.RESAMPLES:,} resamples in {wall:.1f} s ({cpu:.1f} s of CPU; target: 60 s), peak "
+        f"`{FULL.name}`, {len(found.cells):,} labels, {len(found.scores):,} trials with scores: {len(built)} tables "
+        f"with {scored.RESAMPLES:,} resamples in {wall:.1f} s ({cpu:.1f} s of CPU; target: 60 s), peak "
         f"{peak_bytes() / 2**30:.2f} GiB (target: 2)."
     )
     return f"{said}\n\nIndex of a store of {RECORDS:,} finished trials: {_index():.1f} s (target: 20 s)."

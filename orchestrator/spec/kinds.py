@@ -92,7 +92,7 @@ class SuperResolution(Trial):
     """Trains SwinIR. The warm-up is the same kind with `start`, `loss` and `discriminator` None: pixel loss alone."""
 
     KIND: ClassVar[str] = "super_resolution"
-    VERSION: ClassVar[int] = 3
+    VERSION: ClassVar[int] = 4
     generator: SwinIR
     scale: int
     train: SrData

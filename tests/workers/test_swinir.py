@@ -233,3 +233,15 @@ def test_other_files_are_refused_by_name(spoil: Callable[[Path], object], why: s
     assert text.startswith(f"{file}: ")
     assert "the x4 generator SwinIR(channels=24" in text
     assert "\n" not in text
+
+
+@pytest.mark.parametrize("channels", [24, 64])  # attention in blocks, and plain
+def test_training_follows_restoring_in_one_process(channels: int) -> None:
+    # What is kept of one pass (kinds of windows) must serve the next one, whatever mode the first one ran in.
+    model = ours(4, replace(SMALL, channels=channels, heads=(2, 4)))
+    with torch.inference_mode():
+        restored = model(image(11, 9))
+    trained = model(image(11, 9))
+    assert torch.equal(restored, trained)
+    trained.square().mean().backward()
+    assert all(parameter.grad is not None for parameter in model.parameters())

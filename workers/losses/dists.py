@@ -6,12 +6,14 @@ An image's features are the image itself (stage 0) and the maps of a frozen back
     D(x, y) = 1 - sum_j (alpha_j l_j + beta_j s_j),        alpha, beta >= 0, sum(alpha) + sum(beta) = 1
 
 The code works with 1 - l = (mu_x - mu_y)^2 / (mu_x^2 + mu_y^2 + c1) and 1 - s = var(x - y) / (var_x + var_y + c2), the
-same without cancellation: D is exactly 0 at x = y, never negative, and its gradient is finite everywhere.
+same without cancellation: D is exactly 0 at x = y, never negative, and its gradient is finite everywhere. Pools and
+statistics have gradients of their own: of every intermediate of theirs that autograd would keep, as large as the maps,
+nothing is kept but the maps.
 """
 
 import copy
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -19,6 +21,8 @@ import torch.nn.functional as F
 from scipy.stats import rankdata
 from timm.models.vgg import VGG
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from torch.nn.grad import conv2d_input
 
 from orchestrator import spec
 from workers.models.backbones import Backbone
@@ -40,9 +44,27 @@ class L2Pool(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """NCHW to N x C x ceil(H/2) x ceil(W/2)."""
-        channels = features.shape[1]
-        window = self.window.expand(channels, -1, -1, -1)
-        return (F.conv2d(features.square(), window, stride=2, padding=1, groups=channels) + 1e-12).sqrt()
+        window = self.window.expand(features.shape[1], -1, -1, -1)
+        pooled: Tensor = _Pooled.apply(features, window)  # type: ignore[no-untyped-call, unused-ignore]
+        return pooled
+
+
+class _Pooled(torch.autograd.Function):
+    """root(window * x^2 + 1e-12); its gradient, x times the transposed convolution of g / root, needs no squares."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, window: Tensor) -> Tensor:
+        squares = F.conv2d(x.square(), window, stride=2, padding=1, groups=len(window))
+        root = squares.add_(1e-12).sqrt_()
+        ctx.save_for_backward(x, window, root)
+        return root
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor, None]:
+        x, window, root = ctx.saved_tensors
+        spread = conv2d_input(list(x.shape), window, g / root, stride=2, padding=1, groups=len(window))
+        return spread.mul_(x), None
 
 
 def with_l2_pooling(backbone: Backbone) -> Backbone:
@@ -59,9 +81,9 @@ def with_l2_pooling(backbone: Backbone) -> Backbone:
 
 
 def channel_statistics(backbone: Backbone, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """l and s of each channel, both N x C with C = 3 + sum(backbone.channels); x and y are N3HW in [0, 1].
-    They do not depend on alpha and beta, so one pass over a data set is all that `fit` needs. Gradient reaches x alone.
-    Raises ValueError where the shapes of x and y differ."""
+    """l and s of each channel, both N x C with C = 3 + sum(backbone.channels); x is N3HW in [0, 1], y alike, or one
+    reference of all, 13HW. They do not depend on alpha and beta, so one pass over a data set is all that `fit` needs.
+    Gradient reaches x alone. Raises ValueError where the shapes of x and y differ otherwise."""
     luminance, structure = _dissimilarity(backbone, x, y)
     return 1 - luminance, 1 - structure
 
@@ -104,26 +126,45 @@ class Dists(nn.Module):
 
 def _dissimilarity(backbone: Backbone, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     """1 - l and 1 - s, both N x C and not negative."""
-    if x.shape != y.shape:
+    if x.shape[1:] != y.shape[1:] or len(y) not in (1, len(x)):
         raise ValueError(f"x, y: found shapes {tuple(x.shape)} and {tuple(y.shape)}; they must be equal")
     with torch.no_grad():
         reference = [y.detach(), *backbone(y)]
     pairs = zip([x, *backbone(x)], reference, strict=True)
-    luminance, structure = zip(*(_stage_dissimilarity(*pair) for pair in pairs), strict=True)
+    luminance, structure = zip(*(_Compared.apply(*pair) for pair in pairs), strict=True)
     return torch.cat(luminance, 1), torch.cat(structure, 1)
 
 
-def _stage_dissimilarity(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    # Not torch.var_mean, which is 2 to 3 times slower on a CPU.
-    mu_x, mu_y = (z.mean((2, 3), keepdim=True) for z in (x, y))
-    centred_x, centred_y = x - mu_x, y - mu_y
-    luminance = (mu_x - mu_y).square() / (mu_x.square() + mu_y.square() + C1)
-    spread = _mean_square(centred_x) + _mean_square(centred_y)
-    return luminance.flatten(1), _mean_square(centred_x - centred_y) / (spread + C2)
+class _Compared(torch.autograd.Function):
+    """1 - l and 1 - s, both N x C, of two maps. Gradient reaches x alone, which is why it is short: with P positions,
+    k = 2 / (P (var_x + var_y + c2)) and d = x - y,  d(1 - s)/dx = k (d - mean(d)) - (1 - s) k (x - mu_x)."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        # Not torch.var_mean, 2 to 3 times slower on a CPU. Centred twice: keeping it would be the peak of memory.
+        mu_x, mu_y = (z.mean((2, 3), keepdim=True) for z in (x, y))
+        size = mu_x.square() + mu_y.square() + C1
+        spread = _mean_square(x - mu_x) + _mean_square(y - mu_y) + C2
+        structure = _mean_square((x - mu_x).sub_(y - mu_y)) / spread
+        luminance = (mu_x - mu_y).square() / size
+        ctx.save_for_backward(x, y, mu_x, mu_y, size, spread, structure)
+        return luminance.flatten(1), structure.flatten(1)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_luminance: Tensor, grad_structure: Tensor) -> tuple[Tensor, None]:
+        x, y, mu_x, mu_y, size, spread, structure = ctx.saved_tensors
+        positions, difference = x.shape[2] * x.shape[3], mu_x - mu_y
+        by_mean = 2 * difference / size - 2 * mu_x * (difference / size).square()
+        of_difference = 2 / positions * grad_structure[..., None, None] / spread
+        of_x = -structure * of_difference
+        constant = grad_luminance[..., None, None] * by_mean / positions - of_difference * difference - of_x * mu_x
+        return (x - y).mul_(of_difference).add_(constant).addcmul_(x, of_x), None
 
 
 def _mean_square(features: Tensor) -> Tensor:
-    return features.square().mean((2, 3))
+    """Over positions. Overwrites `features`."""
+    return features.square_().mean((2, 3), keepdim=True)
 
 
 # ----------------------------------------------------------------------------------------------------- fit
@@ -163,6 +204,7 @@ def fit(
     """
     train, quality = _table("train", train_l, train_s, train_quality)
     validation, validation_labels = _table("validation", validation_l, validation_s, validation_quality)
+    validation_ranks = _ranks(validation_labels)
     logits = torch.zeros(train.shape[1], dtype=torch.float64, requires_grad=True)
     optimizer = torch.optim.Adam([logits], lr=settings.learning_rate)
     curve: list[tuple[float, float]] = []
@@ -170,7 +212,7 @@ def fit(
     for _ in range(settings.iterations + 1):
         weights = logits.softmax(0)
         plcc = _pearson(-(train @ weights), quality)
-        srcc = _srcc(-(validation @ weights.detach()), validation_labels)
+        srcc = _pearson(_ranks(-(validation @ weights.detach())), validation_ranks).item()  # Spearman's
         curve.append((plcc.item(), srcc))
         if srcc > best:
             best, best_weights = srcc, weights.detach().clone()
@@ -199,10 +241,9 @@ def _pearson(a: Tensor, b: Tensor) -> Tensor:
     return F.cosine_similarity(a - a.mean(), b - b.mean(), dim=0, eps=1e-12)
 
 
-def _srcc(prediction: Tensor, quality: Tensor) -> float:
-    """Spearman's correlation, ties averaged; 0 where the prediction is constant."""
-    ranks = (torch.from_numpy(rankdata(values.numpy())) for values in (prediction, quality))
-    return _pearson(*ranks).item()
+def _ranks(values: Tensor) -> Tensor:
+    """float64, ties averaged."""
+    return torch.from_numpy(rankdata(values.numpy()))
 
 
 def _check_weights(channels: int, alpha: Tensor, beta: Tensor) -> None:

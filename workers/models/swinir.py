@@ -1,14 +1,16 @@
 """SwinIR, the generator (Liang et al., arXiv 2108.10257), in the layout of the official weights.
 
-Own code: attention is written so that one CPU thread trains it fast, and every image size is served by one small mask.
-Two facts carry it. Everything but attention is per token, so tokens stay N H W C and convolutions see them as
-channels_last, without copies. And in a cyclically shifted image only the last row and the last column of windows mix
-tokens that were far apart, so four masks (inside, last column, last row, corner) make up the mask of any size.
+Own code: attention (workers/models/attention.py) is written so that one CPU thread trains it fast, and every image size
+is served by one small mask. Two facts carry it. Everything but attention is per token, so tokens stay N H W C and
+convolutions see them as channels_last, without copies. And in a cyclically shifted image only the last row and the last
+column of windows mix tokens that were far apart, so four masks (inside, last column, last row, corner) make up the mask
+of any size.
 
 Letters in the shapes: N images, H and W padded low-resolution pixels, C channels, B windows of all images, T tokens of
 a window (its side squared), K kinds of window (the four above).
 """
 
+import functools
 import math
 from typing import Any
 
@@ -17,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from orchestrator import spec
+from workers.models.attention import window_attention
 
 RGB_MEAN = (0.4488, 0.4371, 0.4040)  # of DIV2K; official SwinIR subtracts it
 UPSAMPLE_CHANNELS = 64  # official `num_feat` of the pixelshuffle upsampler
@@ -139,13 +142,14 @@ class Block(nn.Module):
         return x_NHWC + mixed_NHWC
 
     def _attend(self, x_NHWC: Tensor) -> Tensor:
-        if not self.shift:
-            return _merge(self.attn(_split(x_NHWC, self.window)), x_NHWC.shape, self.window)
-        assert self.attn_mask is not None
-        rows, columns = x_NHWC.shape[1] // self.window, x_NHWC.shape[2] // self.window
+        images, height, width, _ = x_NHWC.shape
+        kinds = _kinds(images, height // self.window, width // self.window, bool(self.shift), x_NHWC.device)
+        if self.attn_mask is None:
+            return _merge(self.attn(_split(x_NHWC, self.window), kinds), x_NHWC.shape, self.window)
+        # The exponential of -100 is a denormal number, slow on a CPU; to a sum it adds nothing, as that of -inf.
+        mask = self.attn_mask.masked_fill(self.attn_mask == MASKED, -math.inf)
         shifted = torch.roll(x_NHWC, (-self.shift, -self.shift), (1, 2))
-        mask = self.attn_mask[_kinds(rows, columns)]
-        attended = _merge(self.attn(_split(shifted, self.window), mask), x_NHWC.shape, self.window)
+        attended = _merge(self.attn(_split(shifted, self.window), kinds, mask), x_NHWC.shape, self.window)
         return torch.roll(attended, (self.shift, self.shift), (1, 2))
 
 
@@ -163,16 +167,12 @@ class WindowAttention(nn.Module):
         self.proj = nn.Linear(channels, channels)
         nn.init.trunc_normal_(self.relative_position_bias_table, std=0.02)
 
-    def forward(self, x_BTC: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Same shape out; `mask` is added to the logits, one T x T for each window of an image."""
-        windows, tokens, channels = x_BTC.shape
-        q, k, v = self.qkv(x_BTC).view(windows, tokens, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
-        bias = F.embedding(self.relative_position_index, self.relative_position_bias_table).permute(2, 0, 1)
+    def forward(self, x_BTC: Tensor, kinds: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Same shape out; `mask` (K x T x T) is added to the logits, of each window that of its kind (B,)."""
+        bias = F.embedding(self.relative_position_index, self.relative_position_bias_table).permute(2, 0, 1)[None]
         if mask is not None:
-            bias = (bias + mask[:, None]).repeat(windows // len(mask), 1, 1, 1)
-        logits = (q * (channels // self.heads) ** -0.5) @ k.transpose(2, 3) + bias
-        attended = (logits.softmax(-1) @ v).transpose(1, 2).reshape(windows, tokens, channels)
-        projected: Tensor = self.proj(attended)
+            bias = bias + mask[:, None]
+        projected: Tensor = self.proj(window_attention(self.qkv(x_BTC), bias, kinds))
         return projected
 
 
@@ -199,10 +199,14 @@ def _mask(window: int, shift: int) -> Tensor:
     return (region_BT[:, :, None] != region_BT[:, None, :]) * MASKED
 
 
-def _kinds(rows: int, columns: int) -> Tensor:
-    """Kind of each of rows x columns windows: 0 inside, 1 last column, 2 last row, 3 corner."""
-    last_row, last_column = torch.arange(rows) == rows - 1, torch.arange(columns) == columns - 1
-    return (2 * last_row[:, None].int() + last_column.int()).flatten()
+@functools.lru_cache(maxsize=16)
+def _kinds(images: int, rows: int, columns: int, shifted: bool, device: torch.device) -> Tensor:
+    """(B,): kind of each window of images of rows x columns of them: 0 inside, and where they are shifted 1 in the last
+    column, 2 in the last row, 3 in the corner. Not to be changed: it is kept."""
+    with torch.inference_mode(False):  # or a training that follows in the process could not use what restoring kept
+        last_row, last_column = torch.arange(rows) == rows - 1, torch.arange(columns) == columns - 1
+        kinds = (2 * last_row[:, None].int() + last_column.int()).flatten() * shifted
+        return kinds.repeat(images).to(device)
 
 
 def _relative_positions(window: int) -> Tensor:
@@ -277,7 +281,7 @@ def _masks_like(state: dict[str, Any], key: str, block: Block) -> Tensor:
     """The masks of all windows of a square image, as many as the file has; the kinds where it has ours."""
     assert block.attn_mask is not None
     side = math.isqrt(len(state[key])) if key in state else 2
-    return block.attn_mask[_kinds(side, side)]
+    return block.attn_mask[_kinds(1, side, side, True, block.attn_mask.device)]
 
 
 def _check(scale: int, settings: spec.SwinIR) -> None:

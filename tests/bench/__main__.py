@@ -1,4 +1,4 @@
-"""`make bench`: paired measurements, written between the marks of docs/performance.md. `BENCH=swinir` runs one of them.
+"""`python -m tests.bench [NAME]`: paired measurements, written between the marks of docs/performance.md.
 
 A bench is a module of this folder with a function `report(device) -> str`: Markdown without a heading.
 """
@@ -16,10 +16,7 @@ from pathlib import Path
 
 import torch
 
-NAMES = (
-    "orchestration", "sharing", "scheduling", "swinir", "dists", "metric_fit", "data", "judging", "packing",
-    "aggregate_full", "start_up",
-)  # fmt: skip
+NAMES = ("sharing", "scheduling", "swinir", "dists", "aggregate_full")
 """In the order of docs/performance.md."""
 ON_GPU = ("swinir", "dists")
 """Those that differ on a GPU."""
@@ -41,7 +38,7 @@ def main() -> None:
             subprocess.run([sys.executable, "-m", "tests.bench", name, "--device", given.device, *more], check=True)
         return
     found = importlib.import_module(f"tests.bench.{names[0]}").report(given.device)
-    section = f"`make bench BENCH={names[0]}` on {machine(given.device)}\n\n{found.strip()}"
+    section = f"`python -m tests.bench {names[0]}` on {machine(given.device)}\n\n{found.strip()}"
     print(section)
     if not given.print:
         replace(f"{names[0]} on {given.device}", section)

@@ -146,6 +146,8 @@ class Costs:
         self.work, self.rehearsed, self.gpus = work, rehearsed or Rehearsed(), gpus
         self.measured: dict[str, float] = {}
         """Seconds for each pixel of work, by shape."""
+        self.peaks: dict[str, int] = {}
+        """Most bytes on a GPU of a finished trial, by shape."""
 
     def learn(self, finished: Iterable[tuple[Trial, Callable[[], Mapping[str, Any]]]], most: int = 5) -> None:
         """Takes at most `most` records of each shape; a record is read only when it is needed."""
@@ -154,10 +156,21 @@ class Costs:
             group, work = rates[shape(spec)], self.work.of(spec)
             if len(group) < most and work:
                 try:
-                    group.append(float(record()["seconds"]) / work)
-                except (OSError, KeyError, TypeError, ValueError):
+                    found = record()
+                    group.append(float(found["seconds"]) / work)
+                    if peak := int(found.get("peak_bytes", {}).get("device", 0)):
+                        self.peaks[shape(spec)] = max(peak, self.peaks.get(shape(spec), 0))
+                except (AttributeError, OSError, KeyError, TypeError, ValueError):
                     continue  # a damaged record costs an estimate, not the plan
         self.measured |= {name: statistics.median(values) for name, values in rates.items() if values}
+
+    def peak(self, spec: Trial) -> int | None:
+        """Bytes on a GPU that trials like `spec` have needed. Of a rehearsal only trainings count: their batches and
+        crops are the grid's own, while all else grows with images that stand-ins do not have. None: nobody knows."""
+        name = shape(spec)
+        rate = self.rehearsed.rates.get(name) if hasattr(spec, "training") else None
+        known = {self.peaks.get(name, 0), rate.peak_bytes.get("device", 0) if rate else 0}
+        return max(known) or None
 
     def seconds(self, spec: Trial) -> float:
         """Expected seconds of `spec`."""

@@ -8,7 +8,7 @@ from orchestrator.cost import Costs, shape
 from orchestrator.makespan import Job, makespan
 from orchestrator.plan import Node, Plan
 from orchestrator.sections import Runtime
-from orchestrator.spec import Restoration
+from orchestrator.spec import KINDS, Restoration
 
 CLUSTERS = (1, 8, 64, 256)
 """GPUs for which a makespan is told."""
@@ -83,6 +83,23 @@ def memory_faults(found: Forecast, runtime: Runtime) -> list[str]:
         for kind, fraction in found.fractions.items()
         if 0 < runtime.gpus_of(kind) < fraction
     ]
+
+
+def shares(plan: Plan, costs: Costs) -> dict[str, float]:
+    """GPUs that a trial of each kind reserves where the grid says `gpus: measured`: 1/n, of whose largest trials n fit
+    into the memory of the GPU that was rehearsed on, with headroom; a whole one where a trial to do is of a shape
+    whose memory nobody has measured on a GPU."""
+    peaks: dict[str, list[int | None]] = {kind: [] for kind in KINDS}
+    for node in plan.to_do():
+        peaks[node.kind].append(costs.peak(node.spec))
+    return {kind: _share(costs.rehearsed.gpu_bytes, found) for kind, found in peaks.items()}
+
+
+def _share(gpu_bytes: int, peaks: list[int | None]) -> float:
+    known = [peak for peak in peaks if peak]
+    if len(known) < len(peaks) or not known:
+        return 1.0
+    return 1 / max(1, math.floor(gpu_bytes / (HEADROOM * max(known))))
 
 
 def _clusters(runtime: Runtime, nodes: dict[str, Node]) -> list[int]:

@@ -15,6 +15,7 @@ from pathlib import Path
 from orchestrator import fetching
 from orchestrator.manifests import SOURCES, Manifests, Request, data_request, requests
 from orchestrator.sections import Grid, OfficialSet, Warmup
+from orchestrator.spec import KINDS
 from orchestrator.store import Store
 
 SPARE_BYTES = 2 * 1024**3
@@ -101,8 +102,7 @@ def _size_faults(grid: Grid, manifests: Manifests) -> Iterator[str]:
 
 def _gpu_faults(grid: Grid) -> Iterator[str]:
     """On a cluster Ray knows its GPUs; here the driver's own machine is asked."""
-    gpus = grid.runtime.gpus
-    most = max(gpus.values(), default=0.0) if isinstance(gpus, dict) else gpus
+    most = max(map(grid.runtime.gpus_of, KINDS))
     if not most or os.environ.get("RAY_ADDRESS"):
         return
     found = gpu_bytes()

@@ -9,6 +9,7 @@ import logging
 import os
 import tempfile
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 
 import ray
 from ray import tune
+from ray.tune.execution.tune_controller import TuneController
 from ray.tune.search import Searcher
 
 from orchestrator import reaper
@@ -30,7 +32,12 @@ from orchestrator.plan import Node, Plan
 from orchestrator.ready import ReadyQueue
 from orchestrator.runner import run_trial
 from orchestrator.sections import Runtime
+from orchestrator.spec import KINDS
 from orchestrator.store import Store, attempts, identity_record
+
+# Tune has no setting against its snapshot of all trials (15 kB each, twice on disk) for a restore that never comes, and
+# wants to find the file: without trials, then.
+TuneController._get_trial_checkpoints = lambda self: {}
 
 
 @dataclass
@@ -108,7 +115,7 @@ def run(
 
 def _check_resources(runtime: Runtime) -> None:
     """OSError unless one node of the cluster has what one trial reserves: it would wait for ever, without a word."""
-    gpus = max(runtime.gpus.values(), default=0.0) if isinstance(runtime.gpus, dict) else runtime.gpus
+    gpus = max(map(runtime.gpus_of, KINDS))
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     if any(node.get("CPU", 0) >= runtime.cpus and node.get("GPU", 0) >= gpus for node in nodes):
         return
@@ -172,6 +179,7 @@ def _tuner(searcher: "ReadyTrials", runtime: Runtime, scratch: str) -> tune.Tune
             storage_path=scratch,
             verbose=0,
             failure_config=tune.FailureConfig(max_failures=runtime.max_failures),
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),  # trials keep their own, in the store
             log_to_file=False,
         ),
     )
@@ -250,19 +258,20 @@ class ReadyTrials(Searcher):
 class TrialActor(tune.Trainable):
     """A process that runs one trial after another."""
 
+    def setup(self, config: dict[str, Any]) -> None:
+        """Remembers the folder that Tune made for the first trial."""
+        self.scratch = Path(self.logdir)
+
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """The process goes on with another trial."""
+        """The process goes on with another trial. Of the last one Tune leaves two empty folders, which would take 8 KiB
+        a trial for ever: here, and on the driver's node."""
+        for folder in (self.scratch, self.scratch.parents[1] / "driver_artifacts" / self.scratch.name):
+            with suppress(OSError):  # not there, or not empty
+                folder.rmdir()
+        self.scratch = Path(self.logdir)
         return True
 
     def step(self) -> dict[str, Any]:
         """The whole trial; Tune sees one result."""
-        return {
-            "trial_status": run_trial({**self.config, "device": "cuda" if ray.get_gpu_ids() else "cpu"}),
-            "done": True,
-        }
-
-    def save_checkpoint(self, checkpoint_dir: str) -> None:
-        """Tune asks for one at each trial's end and fails the trial otherwise; trials keep their own, in the store."""
-
-    def load_checkpoint(self, checkpoint: Any) -> None:
-        """Trials resume from their own checkpoints in the store."""
+        device = "cuda" if ray.get_gpu_ids() else "cpu"
+        return {"trial_status": run_trial({**self.config, "device": device}), "done": True}

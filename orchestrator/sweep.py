@@ -18,7 +18,7 @@ from typing import Any
 from rich.console import Console
 
 from orchestrator import checks, cost, matrix, naming, plan, preflight, show
-from orchestrator.forecast import Forecast, forecast, memory_faults
+from orchestrator.forecast import Forecast, forecast, memory_faults, shares
 from orchestrator.grid import LAST_SWEEP, RESULTS, GridError, load
 from orchestrator.identity import key
 from orchestrator.manifests import Manifests, requests
@@ -48,6 +48,9 @@ class Sweep:
         self.manifests = Manifests.read(self.store.root)
         self.study = matrix.expand(self.grid, self.manifests)
         self.plan, self.names = self.replan()
+        if self.grid.runtime.gpus == "measured":
+            runtime = self.grid.runtime.model_copy(update={"gpus": shares(self.plan, self.costs)})
+            self.grid = self.grid.model_copy(update={"runtime": runtime})
         self.stamp = self.results / "sweep.json"
 
     def replan(self) -> tuple[plan.Plan, dict[str, str]]:

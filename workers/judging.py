@@ -35,10 +35,8 @@ def run(spec: Judging, context: Context) -> Result:
     roles = ["restoration"] if spec.against is None else ["restoration", "against"]
     folders = [context.parent(role) / "images" for role in roles]
     scores: list[float] = []
-    for group in alike(pairs):
-        restored, *against = (_images(folder, group) for folder in folders)
-        images = (restored, np.stack([pair.high for pair in group]), *against)
-        scores += score(*(to_tensor(image).to(context.device) for image in images))
+    for some in judged(score, pairs, folders, context.device):
+        scores += some
         context.report(len(scores), len(pairs), {})
     training.write_scores(
         context,
@@ -51,6 +49,17 @@ def run(spec: Judging, context: Context) -> Result:
         prediction=scores,
     )
     return Result(numbers={"mean": float(np.mean(scores)), "lower_better": float(lower_better)})
+
+
+def judged(
+    score: Callable[..., list[float]], pairs: Sequence[Pair], folders: Sequence[Path], device: str
+) -> Iterator[list[float]]:
+    """Scores of the pairs in order, some at a time. `folders` hold the images that `score` takes: before the reference
+    those of the first, after it those of the others."""
+    for group in alike(pairs):
+        restored, *against = (_images(folder, group) for folder in folders)
+        images = (restored, np.stack([pair.high for pair in group]), *against)
+        yield score(*(to_tensor(image).to(device) for image in images))
 
 
 def _judge(spec: Judging, context: Context) -> tuple[Callable[..., list[float]], bool]:

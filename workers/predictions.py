@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from workers.data.iqa_sets import IqaSet
+from workers.data.photographs import to_tensor
 from workers.losses.dists import Dists
 from workers.models.iqa import IqaModel
 
@@ -18,8 +19,25 @@ def batches(data: IqaSet, device: str | torch.device) -> Iterator[tuple[Tensor, 
     """(reference, distorted) of all images in order, on `device`. Raises ValueError for a set without references."""
     for reference, distorted in _batches(data, device):
         if reference is None:
-            raise ValueError(f"{data.name}: found no reference images; allowed for a metric: a full-reference set")
+            raise _no_references(data)
         yield reference, distorted
+
+
+def by_reference(data: IqaSet, device: str | torch.device) -> Iterator[tuple[list[int], Tensor, Tensor]]:
+    """(indices, the reference that these images share (1, 3, H, W), distorted), on `device`; all images once, in the
+    order in which their references come first. Raises ValueError for a set without references."""
+    if data.reference is None:
+        raise _no_references(data)
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for i, reference in enumerate(data.reference):  # views of one place in memory are one reference
+        groups.setdefault((reference.__array_interface__["data"][0], *reference.shape), []).append(i)
+    for (_, height, width, _), group in groups.items():
+        most = max(1, min(BATCH, PIXELS // (height * width)))
+        shared = to_tensor(data.reference[group[0]])[None].to(device)
+        for start in range(0, len(group), most):
+            indices = group[start : start + most]
+            distorted = to_tensor(np.stack([data.distorted[i] for i in indices]))
+            yield indices, shared, distorted.to(device)
 
 
 def metric_quality(metric: Dists, data: IqaSet) -> np.ndarray:
@@ -39,6 +57,10 @@ def _batches(data: IqaSet, device: str | torch.device) -> Iterator[tuple[Tensor 
     for indices in _runs(data):
         reference, distorted = data.tensors(indices)
         yield None if reference is None else reference.to(device), distorted.to(device)
+
+
+def _no_references(data: IqaSet) -> ValueError:
+    return ValueError(f"{data.name}: found no reference images; allowed for a metric: a full-reference set")
 
 
 def _runs(data: IqaSet) -> Iterator[range]:

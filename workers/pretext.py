@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from orchestrator.spec import Pretext
 from workers.context import Context, Result
-from workers.data.photographs import load, random_crop, to_tensor
+from workers.data.photographs import load, random_crop
 from workers.models import backbones
 from workers.training import Loop, all_finite, derive_seed
 from workers.weights import save_backbone
@@ -64,20 +64,22 @@ class Crops:
         rng = np.random.default_rng([self.seed, step])
         labels = rng.integers(len(self.images), size=self.training.batch)
         crops = np.stack([random_crop(self.images[i], self.training.crop, rng) for i in labels])
-        return recolour(to_tensor(crops), rng), torch.from_numpy(labels)
+        return recolour(crops, rng), torch.from_numpy(labels)
 
 
-def recolour(images: Tensor, rng: np.random.Generator) -> Tensor:
-    """Mirrors half of the images, permutes colour channels of half, and scales and shifts all channels of all: per
-    image a gain in [0.7, 1.3] and an offset in [-0.15, 0.15], clipped to [0, 1]."""
-    n = len(images)
-    changed = []
-    for image, mirrored, permuted in zip(images, rng.random(n) < 0.5, rng.random(n) < 0.5, strict=True):
-        image = image.flip(-1) if mirrored else image
-        changed.append(image[torch.from_numpy(rng.permutation(3))] if permuted else image)
+def recolour(crops: np.ndarray, rng: np.random.Generator) -> Tensor:
+    """uint8 (n, H, W, 3) -> float32 (n, 3, H, W): mirrors half of the images, permutes colour channels of half, and
+    scales and shifts all channels of all: per image a gain in [0.7, 1.3] and an offset in [-0.15, 0.15], clipped to
+    [0, 1]."""
+    n = len(crops)
+    mirrored, permuted = rng.random(n) < 0.5, rng.random(n) < 0.5
+    orders = np.array([rng.permutation(3) if permute else range(3) for permute in permuted])
+    # Moved while they are bytes: a quarter of the memory.
+    views = [np.moveaxis(crop[:, :: -1 if mirror else 1], -1, 0) for crop, mirror in zip(crops, mirrored, strict=True)]
+    planes = np.stack(views)[np.arange(n)[:, None], orders]
     gain = torch.from_numpy(rng.uniform(0.7, 1.3, (n, 1, 1, 1))).float()
     offset = torch.from_numpy(rng.uniform(-0.15, 0.15, (n, 1, 1, 1))).float()
-    return torch.stack(changed).mul(gain).add(offset).clamp(0, 1)
+    return torch.from_numpy(planes).float().div_(255).mul_(gain).add_(offset).clamp_(0, 1)
 
 
 def _logits(model: nn.ModuleDict, images: Tensor) -> Tensor:

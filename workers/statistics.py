@@ -19,9 +19,9 @@ from workers.context import Context
 from workers.data.iqa_sets import IqaSet, open_set
 from workers.losses.dists import channel_statistics
 from workers.models.backbones import Backbone
-from workers.predictions import batches
+from workers.predictions import by_reference
 
-VERSION = 1
+VERSION = 2
 """Raised by hand when l or s of a pair change: tables of before are then not found any more."""
 
 
@@ -61,12 +61,13 @@ def quality_of(table: Table, alpha: Tensor, beta: Tensor) -> np.ndarray:
 
 @torch.no_grad()
 def _statistics(backbone: Backbone, data: IqaSet, context: Context) -> Tensor:
-    """[l, s] of all pairs, (N, 2C) float32 on the CPU."""
-    rows = []
-    for done, (reference, distorted) in enumerate(batches(data, context.device)):
-        rows.append(torch.cat(channel_statistics(backbone, distorted, reference), 1).cpu())
+    """[l, s] of all pairs, (N, 2C) float32 on the CPU. The features of a reference, which many pairs share, are not
+    computed for each of them: that would be half of the work."""
+    rows = torch.empty(len(data), 2 * (3 + sum(backbone.channels)))
+    for done, (indices, reference, distorted) in enumerate(by_reference(data, context.device)):
+        rows[indices] = torch.cat(channel_statistics(backbone, distorted, reference), 1).cpu()
         context.report(done, 0, {})
-    return torch.cat(rows)
+    return rows
 
 
 def _address(spec: FrIqa, data: IqaData) -> str:

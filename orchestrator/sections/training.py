@@ -167,13 +167,18 @@ class Runtime(Section):
     cpus: Positive = 1
     """CPU cores that a trial reserves; under `reference` it computes on one."""
     gpus: Annotated[
-        Annotated[Gpus, Tag("<number>")] | Annotated[dict[Kind, Gpus], Tag("<kinds>")],
-        Discriminator(lambda value: "<kinds>" if isinstance(value, dict) else "<number>"),
+        Annotated[Gpus, Tag("<number>")]
+        | Annotated[Literal["measured"], Tag("<word>")]
+        | Annotated[dict[Kind, Gpus], Tag("<kinds>")],
+        Discriminator(lambda value: {dict: "<kinds>", str: "<word>"}.get(type(value), "<number>")),
     ] = 0.0
-    """GPUs that a trial reserves, for all kinds or by kind (0 for kinds not named); a fraction shares one."""
+    """GPUs that a trial reserves, for all kinds or by kind (0 for kinds not named); a fraction shares one. `measured`:
+    what the memory of finished and rehearsed trials allows (forecast.shares)."""
 
     def gpus_of(self, kind: str) -> float:
-        """GPUs that a trial of a kind reserves."""
+        """GPUs that a trial of a kind reserves; a whole one as long as `measured` stands for no numbers."""
+        if self.gpus == "measured":
+            return 1.0
         if isinstance(self.gpus, dict):
             return next((float(gpus) for name, gpus in self.gpus.items() if name == kind), 0.0)
         return float(self.gpus)

@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 
 from orchestrator import cost, cost_table, plan
-from orchestrator.forecast import CLUSTERS, HEADROOM, Forecast, forecast, memory_faults
+from orchestrator.forecast import CLUSTERS, HEADROOM, Forecast, forecast, memory_faults, shares
 from orchestrator.matrix import Study
 from orchestrator.sections import Runtime
+from orchestrator.spec import KINDS
 from orchestrator.work import Work
 
 GPU_BYTES = 80 * 10**9
@@ -92,6 +93,32 @@ def test_sharing_a_gpu_more_narrowly_than_memory_allows_is_a_fault(micro: Study)
     ]
     assert memory_faults(found, Runtime(gpus={"judging": 0.5})) == []
     assert memory_faults(found, Runtime(gpus=1.0)) == []
+
+
+def test_measured_shares_fit_the_largest_trial_of_each_kind(micro: Study) -> None:
+    third = rate(peak_bytes={"device": GPU_BYTES / HEADROOM / 3.5})
+    huge = rate(peak_bytes={"device": 2 * GPU_BYTES})
+    found = shares(planned(micro), costs(micro, pretext=third, super_resolution=huge, judging=third))
+    assert found["pretext"] == pytest.approx(1 / 3)
+    assert found["super_resolution"] == 1.0, "a trial that does not fit reserves all: memory_faults tells"
+    assert found["judging"] == 1.0, "stand-ins are smaller than the images that are judged"
+    assert found.keys() == set(KINDS)
+    assert shares(planned(micro), costs(micro, gpu_bytes=0, pretext=third))["pretext"] == 1.0
+
+
+def test_finished_trials_say_what_a_rehearsal_cannot(micro: Study) -> None:
+    known, trials = costs(micro), [node.spec for node in planned(micro).nodes.values() if node.kind == "judging"]
+    first, second = sorted({cost.shape(trial) for trial in trials})
+    peaks = iter([GPU_BYTES // 8, GPU_BYTES // 5, *[GPU_BYTES // 10] * len(trials)])
+
+    def record() -> dict[str, Any]:
+        return {"seconds": 1.0, "peak_bytes": {"device": next(peaks)}}
+
+    known.learn([(trial, record) for trial in trials if cost.shape(trial) == first])
+    assert known.peaks == {first: GPU_BYTES // 5}
+    assert shares(planned(micro), known)["judging"] == 1.0, "of the other shape nobody knows"
+    known.learn([(trial, record) for trial in trials if cost.shape(trial) == second])
+    assert shares(planned(micro), known)["judging"] == pytest.approx(1 / 4)  # 80 GB / (1.25 x 16 GB)
 
 
 def test_unknown_shapes_are_counted_apart(micro: Study) -> None:

@@ -226,6 +226,10 @@ OF_FULL: dict[str, tuple[tuple[str, str], list[tuple[str, str]]]] = {
         ("gpus: {super_resolution: 1", "gpus: {super_resolution: -1"),
         [("gpus:", "runtime.gpus.super_resolution: found -1; allowed: greater than or equal to 0")],
     ),
+    "a word for GPUs that is none": (
+        ("  gpus: {", "  gpus: auto # {"),
+        [("gpus:", "runtime.gpus: found 'auto'; allowed: measured")],
+    ),
     "unknown augmentation": (
         ("augment: []", "augment: [colour]"),
         [
@@ -323,7 +327,9 @@ def test_weights_of_discriminators_are_levels_with_names_of_their_own(edited: Ed
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("gpus", "of_judging", "of_pretext"), [("0.5", 0.5, 0.5), ("{judging: 0.25}", 0.25, 0.0)])
+@pytest.mark.parametrize(
+    ("gpus", "of_judging", "of_pretext"), [("0.5", 0.5, 0.5), ("{judging: 0.25}", 0.25, 0.0), ("measured", 1.0, 1.0)]
+)
 def test_gpus_for_all_kinds_or_by_kind(gpus: str, of_judging: float, of_pretext: float, edited: Edit) -> None:
     runtime = load(edited("runtime: {", f"runtime: {{gpus: {gpus}, ")).runtime
     assert (runtime.gpus_of("judging"), runtime.gpus_of("pretext")) == (of_judging, of_pretext)

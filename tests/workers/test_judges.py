@@ -125,7 +125,8 @@ def test_unknown_name() -> None:
 
 def test_built_once_and_quietly(caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]) -> None:
     with caplog.at_level(logging.WARNING):
-        assert judges.judge("nlpd") is judges.judge("nlpd")
+        built = judges.judge("nlpd")
+    assert all(judges.judge("nlpd", device) is built for device in ("cpu", torch.device("cpu")))
     assert not caplog.records
     assert capfd.readouterr().out == ""
 
@@ -147,6 +148,21 @@ def test_images_that_are_too_small(name: str, least: int) -> None:
     message = rf"'{name}': restored: found {least - 1} x 40 pixels; allowed: at least {least} a side"
     with pytest.raises(ValueError, match=message):
         judges.judge(name).scores(image[:, :, 1:], image[:, :, 1:])
+
+
+@pytest.mark.parametrize("name", judges.ALONE_ON_CPU)
+def test_some_get_one_image_at_a_time_on_a_cpu(name: str) -> None:
+    class Counter:
+        lower_better, metric_mode, batches = True, "NR", list[int]()
+
+        def __call__(self, restored: torch.Tensor) -> torch.Tensor:
+            self.batches.append(len(restored))
+            return torch.ones(len(restored))
+
+    metric = judges.Judge(name, Counter(), batch=16)
+    assert metric._together(torch.empty(3, 3, 8, 8, device="meta")) == 16
+    metric.scores(torch.ones(3, 3, 200, 200))
+    assert Counter.batches[-3:] == [1, 1, 1]
 
 
 def test_large_images_are_scored_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -250,10 +266,10 @@ def shrunk(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 def caches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     with judges.prepared("psnr"):
         made = Caches(tmp_path, monkeypatch)
-    judges.judge.cache_clear()
+    judges._judge.cache_clear()
     torch.manual_seed(0)
     yield made
-    judges.judge.cache_clear()
+    judges._judge.cache_clear()
 
 
 def _musiq(caches: Caches) -> None:

@@ -1,7 +1,12 @@
-"""Judging images of different sizes: equal neighbours are scored together, within a bound on pixels."""
+"""Judging: equal neighbours are scored together, within a bound on pixels, by judges that are built once."""
+
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pytest
 
+from workers import judges
 from workers.data.sr_pairs import Pair
 from workers.judging import MOST_PIXELS, alike
 
@@ -26,3 +31,14 @@ def test_a_batch_holds_a_bounded_number_of_pixels() -> None:
     pairs = [pair(str(i), side, side) for i in range(most + 1)]
     assert [len(group) for group in alike(pairs)] == [most, 1]
     assert [len(group) for group in alike([pair("large", 2048, 1024)])] == [1]
+
+
+def test_judges_are_built_once_for_many_trials(micro: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    built: list[str] = []
+    build = judges.build
+    monkeypatch.setattr(judges, "build", lambda name, *given: (built.append(name), build(name, *given))[1])
+    judges._judge.cache_clear()
+    for i, name in enumerate(["psnr", "piqe", "psnr", "piqe"]):
+        outcome = micro.run(micro.trial(name), tmp_path / str(i))
+        assert outcome.numbers == micro.record(name)["numbers"]
+    assert built == ["psnr", "piqe"]

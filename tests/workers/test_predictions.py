@@ -1,5 +1,6 @@
 """Predictions on a whole set: the same in any batch, oriented, and without a trace in the model."""
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -50,6 +51,29 @@ def sized(*sizes: tuple[int, int], references: bool = True) -> IqaSet:
     names = tuple(str(i) for i in range(len(sizes)))
     quality = np.linspace(0, 1, len(sizes), dtype=np.float32)
     return IqaSet("sized", names, names, distorted, reference if references else None, quality)
+
+
+def test_images_of_one_reference_come_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(predictions, "BATCH", 3)
+    data = sized(*[(32, 40)] * 8)
+    assert data.reference is not None
+    one, other = data.reference[0], data.reference[1]
+    views = (one, other, one[:], one, other, one.copy(), one, one)  # a copy is another reference, a view is not
+    data = dataclasses.replace(data, reference=views)
+    found = list(predictions.by_reference(data, "cpu"))
+    assert [indices for indices, _, _ in found] == [[0, 2, 3], [6, 7], [1, 4], [5]]
+    for indices, reference, distorted in found:
+        assert reference.shape == (1, 3, 32, 40)
+        expected_reference, expected_distorted = data.tensors(indices)
+        assert torch.equal(reference.expand(len(indices), -1, -1, -1), expected_reference)
+        assert torch.equal(distorted, expected_distorted)
+
+
+def test_large_images_of_one_reference_come_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(predictions, "PIXELS", 32 * 40)
+    data = sized((32, 40), (32, 40))
+    data = dataclasses.replace(data, reference=data.reference[:1] * 2)
+    assert [indices for indices, _, _ in predictions.by_reference(data, "cpu")] == [[0], [1]]
 
 
 def test_images_of_one_size_that_follow_each_other_share_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:

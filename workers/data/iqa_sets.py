@@ -45,13 +45,18 @@ class IqaSet:
         return len(self.distorted)
 
     def tensors(
-        self, indices: Sequence[int] | np.ndarray, windows: Sequence[Window] | None = None
+        self,
+        indices: Sequence[int] | np.ndarray,
+        windows: Sequence[Window] | None = None,
+        mirrored: Sequence[bool] | np.ndarray | None = None,
     ) -> tuple[torch.Tensor | None, torch.Tensor]:
-        """(reference, distorted) of these images, or of a window of each: float32 (n, 3, H, W) in [0, 1]. The reference
-        is None in a set without. Raises ValueError where sizes differ."""
+        """(reference, distorted) of these images, or of a window of each, some `mirrored` horizontally: float32
+        (n, 3, H, W) in [0, 1]. The reference is None in a set without. Raises ValueError where sizes differ."""
         windows = windows or [WHOLE] * len(indices)
-        distorted = self._stack(self.distorted, indices, windows)
-        return None if self.reference is None else self._stack(self.reference, indices, windows), distorted
+        steps = [1] * len(indices) if mirrored is None else [-1 if mirror else 1 for mirror in mirrored]
+        views = list(zip(indices, windows, steps, strict=True))
+        distorted = self._stack(self.distorted, views)
+        return None if self.reference is None else self._stack(self.reference, views), distorted
 
     def check_equal_sizes(self, indices: Sequence[int] | np.ndarray) -> None:
         """Raises ValueError unless the images have one size."""
@@ -60,12 +65,11 @@ class IqaSet:
                 found = " and ".join(f"{self.images[k]!r} of {_size(self.distorted[k])}" for k in (indices[0], i))
                 raise ValueError(f"{self.name}: found {found} in one batch; allowed: one size, or crops")
 
-    def _stack(
-        self, images: tuple[np.ndarray, ...], indices: Sequence[int] | np.ndarray, windows: Sequence[Window]
-    ) -> torch.Tensor:
-        arrays = [images[i][window] for i, window in zip(indices, windows, strict=True)]
+    def _stack(self, images: tuple[np.ndarray, ...], views: Sequence[tuple[int, Window, int]]) -> torch.Tensor:
+        """Mirrored while they are bytes."""
+        arrays = [images[i][window][:, ::step] for i, window, step in views]
         if len({array.shape for array in arrays}) > 1:
-            self.check_equal_sizes(indices)
+            self.check_equal_sizes([i for i, _, _ in views])
         return photographs.to_tensor(np.stack(arrays))
 
 
@@ -102,12 +106,9 @@ class IqaBatches:
         """The batch of training step `step`."""
         rng = np.random.default_rng([self.seed, step])
         indices = rng.integers(len(self.data), size=self.size)
-        flipped = torch.from_numpy(rng.random(self.size) < 0.5)[:, None, None, None]
+        mirrored = rng.random(self.size) < 0.5
         windows = [self._window(self.data.distorted[i], rng) for i in indices]
-        reference, distorted = self.data.tensors(indices, windows)
-        if reference is not None:
-            reference = torch.where(flipped, reference.flip(-1), reference)
-        distorted = torch.where(flipped, distorted.flip(-1), distorted)
+        reference, distorted = self.data.tensors(indices, windows, mirrored)
         return IqaBatch(indices, reference, distorted, torch.from_numpy(self.data.quality[indices]))
 
     def _window(self, image: np.ndarray, rng: np.random.Generator) -> Window:

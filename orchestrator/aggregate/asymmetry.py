@@ -13,7 +13,16 @@ import pandas as pd
 from orchestrator.aggregate.agreement import EXACT_LOSSES, MONTE_CARLO, critical_rho, joint_p, kendall, spearman
 from orchestrator.aggregate.correlation import Array
 from orchestrator.aggregate.intervals import percentile
-from orchestrator.aggregate.noise import Change, Noisy, change, losses_like_these, perfect, population_rho, these_losses
+from orchestrator.aggregate.noise import (
+    BLIND,
+    Change,
+    Noisy,
+    change,
+    losses_like_these,
+    perfect,
+    population_rho,
+    these_losses,
+)
 from orchestrator.aggregate.ranking import ranks
 from orchestrator.aggregate.reliability import SPLITS, ceiling
 from orchestrator.aggregate.scored import RESAMPLES, SEED, Scored, Scores
@@ -90,6 +99,7 @@ def _row(
         row |= {"corrected_change": moved.estimate, "change_low": moved.low, "change_high": moved.high}
     row |= {"iqa_reliability": iqa_reliability, "optimization_reliability": reliability}
     notes = ["spearman is undefined: one ranking is constant"] if not math.isfinite(rho) else []
+    notes += [BLIND] if row["interval_method"] == INVERSION and math.isnan(row["corrected"]) else []  # type: ignore[arg-type]
     return row | {"note": "; ".join(filter(None, [*notes, note]))}
 
 

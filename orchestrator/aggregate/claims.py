@@ -22,7 +22,7 @@ from orchestrator.aggregate.contrasts import NAN, POWER, Effect, contrast
 from orchestrator.aggregate.counting import both_sides
 from orchestrator.aggregate.intervals import LEVEL
 from orchestrator.aggregate.measures import Measured
-from orchestrator.aggregate.noise import Inversion, Noisy, change, losses_like_these, perfect, these_losses
+from orchestrator.aggregate.noise import BLIND, Inversion, Noisy, change, losses_like_these, perfect, these_losses
 from orchestrator.aggregate.panel import iqa_panel
 from orchestrator.aggregate.ranking import ALL, View
 from orchestrator.aggregate.scored import Scored, score_evidence
@@ -189,7 +189,8 @@ def agreement(claim: Agreement, basis: Basis) -> Effect:
         keys=basis.keys(names),
     )
     shown = f"observed mean rho {rho:.3f}; perfect agreement would show {np.median(under_perfect):.3f}"
-    return replace(found, note="; ".join([shown, *_left_out(absent), *basis.lost(there)]))
+    blind = [BLIND] if truths.blind else []
+    return replace(found, note="; ".join([shown, *blind, *_left_out(absent), *basis.lost(there)]))
 
 
 def agreement_change(claim: AgreementChange, basis: Basis) -> Effect:
@@ -207,6 +208,10 @@ def agreement_change(claim: AgreementChange, basis: Basis) -> Effect:
         return Effect(note=why)
     found = change(noisy, len(there))
     difference, error, draws = found.estimate, found.error, len(noisy.iqa_noise)
+    needed = _losses_needed(noisy, claim.matters) if basis.needed else NAN
+    keys = basis.keys((*names, claim.over))
+    if math.isnan(difference):
+        return Effect(units=len(noisy.iqa), needed=needed, keys=keys, note=BLIND)
     ps = _two_sided(difference, error, draws), _permuted(noisy, len(there), basis.permutations), _perfect(noisy, there)
     least = claim.matters if claim.direction == "higher" else -claim.matters
     looks_larger = difference >= least if claim.direction == "higher" else difference <= least
@@ -217,9 +222,9 @@ def agreement_change(claim: AgreementChange, basis: Basis) -> Effect:
         p=max(ps),
         p_against=1.0 if looks_larger else _two_sided(difference - least, error, draws),
         units=len(noisy.iqa),
-        needed=_losses_needed(noisy, claim.matters) if basis.needed else NAN,
+        needed=needed,
         note="; ".join([*_left_out(absent), *basis.lost([*there, *beside])]),
-        keys=basis.keys((*names, claim.over)),
+        keys=keys,
     )
 
 

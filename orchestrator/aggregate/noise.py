@@ -23,6 +23,7 @@ from orchestrator.aggregate.intervals import LEVEL
 from orchestrator.aggregate.scored import Scored, Scores
 from orchestrator.aggregate.shrinkage import shrunk
 
+BLIND = "noise hides whether the rankings agree: perfect agreement would look like perfect disagreement"
 TRUTHS = 25
 """Truths on the way from rho = 1 to rho = -1."""
 SEED = 0
@@ -86,14 +87,23 @@ class Inversion:
     seen: Array
     """(K, R)"""
 
+    @property
+    def blind(self) -> bool:
+        """Whether the noise hides all: what perfect agreement typically shows is not rare under perfect disagreement
+        either, whatever was observed."""
+        return bool(self.at_least(float(np.median(self.seen[0])))[-1] > (1 - LEVEL) / 2)
+
     def interval(self, rho: float, level: float = LEVEL) -> tuple[float, float]:
-        """Truths under which neither a correlation as high nor one as low as `rho` is rarer than (1 - level) / 2."""
+        """Truths under which neither a correlation as high nor one as low as `rho` is rarer than (1 - level) / 2; all
+        where the noise hides all, since an unlikely observation would leave a few of them by chance."""
+        if self.blind:
+            return float(self.truth[-1]), float(self.truth[0])
         tail = (1 - level) / 2
         return self._where(self.at_least(rho), tail, last=True), self._where(self.at_most(rho), tail, last=False)
 
     def estimate(self, rho: float) -> float:
-        """The truth under which `rho` is the median: median-unbiased."""
-        return float(np.interp(-rho, -self._medians(), self.truth))
+        """The truth under which `rho` is the median: median-unbiased. NaN where the noise hides all."""
+        return math.nan if self.blind else float(np.interp(-rho, -self._medians(), self.truth))
 
     def estimates(self, rhos: Array) -> Array:
         """As `estimate`, for many."""
@@ -193,10 +203,13 @@ class Change:
 
 def change(noisy: Noisy, of: int) -> Change:
     """Mean correlation under the first `of` discriminators minus that under the others. The error is that of the
-    corrected difference were the estimates true, one draw of the noise for both sides."""
+    corrected difference were the estimates true, one draw of the noise for both sides. NaN where the noise of a side
+    hides all."""
     parts = [noisy.under(list(places)) for places in (range(of), range(of, len(noisy.optimization)))]
     inversions = [these_losses(part) for part in parts]
     estimates = [inversion.estimate(part.rho()) for part, inversion in zip(parts, inversions, strict=True)]
+    if not np.isfinite(estimates).all():
+        return Change(math.nan, math.nan)
     found = [
         inversion.estimates(inversion.seen[inversion.nearest(estimate)])
         for inversion, estimate in zip(inversions, estimates, strict=True)

@@ -23,15 +23,24 @@ VERDICTS = {"supported": "green", "contradicted": "red", "undetermined": "yellow
 def asymmetry(table: Table, label_kind: str, out: Console) -> None:
     """The asymmetry table, and below it the notes on its rows."""
     said = "; ".join(filter(None, (caution(label_kind), label_kind)))
-    shown = _grid(f"{table.title} ({said})", "discriminator", "losses Spearman 95_% p ceiling change seeds")
+    shown = _grid(f"{table.title} ({said})", "discriminator", "losses Spearman p corrected 95_% ceiling change seeds")
     rows = table.frame.to_dict("records")
     for row in rows:
-        rho, p, ceiling, change = (
-            text(row.get(name)) for name in ("spearman", "spearman_p", "noise_ceiling", "change_against_none")
+        rho, p, corrected, ceiling, change = (
+            text(row.get(name))
+            for name in ("spearman", "spearman_p", "corrected", "noise_ceiling", "change_against_none")
         )
         seeds = f"{row['seeds']} of {row['seeds_planned']}"
         shown.add_row(
-            escape(row["discriminator"]), text(row["losses"]), rho, between(row, "spearman"), p, ceiling, change, seeds
+            escape(row["discriminator"]),
+            text(row["losses"]),
+            rho,
+            p,
+            corrected,
+            between(row, "spearman"),
+            ceiling,
+            change,
+            seeds,
         )
     out.print(shown)
     notes = {row["discriminator"]: row["note"] for row in rows if text(row.get("note"))}

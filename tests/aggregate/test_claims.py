@@ -117,6 +117,16 @@ def test_the_rule_of_verdicts(direction, effect, p, against, expected):
     assert verdict(row) == expected
 
 
+@pytest.mark.parametrize("name", ["agreement", "change"])
+def test_nothing_is_claimed_of_rankings_that_noise_hides(name):
+    """Six losses that are all alike, whatever their estimates say."""
+    alike = 1e-3 * np.random.default_rng(4).normal(size=(4, 6))
+    found = judged(CLAIMS[name], alike[0], alike[1:], 1.0)
+    assert found["verdict"] == "undetermined"
+    assert math.isnan(found["effect"])
+    assert "noise hides whether the rankings agree" in found["note"]
+
+
 def qualities(gain, losses=("l0", "l1"), seeds=3, spread=0.05):
     """Every run has a quality; those under a discriminator `gain` more."""
     generator = np.random.default_rng(0)

@@ -9,6 +9,7 @@ from orchestrator.aggregate.noise import (
     Inversion,
     Noisy,
     bulk_variance,
+    change,
     denoised,
     losses_like_these,
     perfect,
@@ -190,6 +191,29 @@ def test_scores_that_are_nothing_but_noise_say_nothing():
     noisy = noisy_of(1e-3 * generator.normal(size=6), 1e-3 * generator.normal(size=6), 1.0)
     assert these_losses(noisy).interval(noisy.rho()) == pytest.approx((-1.0, 1.0))
     assert losses_like_these(noisy).interval(noisy.rho()) == pytest.approx((-1.0, 1.0))
+
+
+def test_where_noise_hides_all_an_unlikely_observation_is_not_precise():
+    """Every truth shows the same; the largest of 40 correlations is rare under each of them."""
+    truth = np.linspace(1, -1, 25)
+    same = Inversion(truth, np.tile(np.linspace(-0.8, 0.8, 81), (25, 1)))
+    assert same.blind
+    assert same.interval(0.8) == (-1.0, 1.0)
+    assert math.isnan(same.estimate(0.8))
+
+
+def test_noise_that_leaves_the_ends_apart_hides_not_all():
+    """(.2 - gap) / .4 of what disagreement shows reaches the median of agreement: 5 % and none."""
+    truth, spread = np.linspace(1, -1, 25), np.linspace(-0.2, 0.2, 2001)
+    blind = {gap: Inversion(truth, gap / 2 * truth[:, None] + spread).blind for gap in (0.18, 0.2)}
+    assert blind == {0.18: True, 0.2: False}
+
+
+def test_a_change_is_unknown_where_the_noise_of_one_side_hides_all():
+    generator = np.random.default_rng(3)
+    clear, lost = np.arange(6.0), 1e-3 * generator.normal(size=6)
+    found = change(noisy_of(clear, [clear, lost], 1.0), 1)
+    assert np.isnan([found.estimate, found.low, found.high]).all()
 
 
 def test_noise_pulls_the_seen_correlation_below_the_truth_and_the_estimate_back():

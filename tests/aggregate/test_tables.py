@@ -64,7 +64,7 @@ def test_claims_are_judged_in_each_view_that_concerns_them(frames):
     assert found["F4"] == {name for name in views if "benchmark" in name} | {"all judges"}
     assert found["F7"] == {name for name in views if "family" in name or "test set" in name} | {"all judges"}
     main = frames["claims_by_view"].query("view == 'all judges'")
-    assert main["effect"].tolist() == frames["claims"]["effect"].tolist()
+    np.testing.assert_array_equal(main["effect"], frames["claims"]["effect"])  # NaN where the noise hides all
     assert main["verdict"].tolist() == frames["claims"]["verdict"].tolist()
 
 

@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: setup sweep preflight prefetch rehearse plan aggregate calibrate mlflow test check lock help
+.PHONY: setup sweep preflight prefetch rehearse plan aggregate calibrate mlflow test bench check lock help
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -41,6 +41,11 @@ calibrate: $(STAMP) ## simulate thousands of studies: do the verdicts keep their
 
 mlflow: $(STAMP) ## MLflow's pages on http://127.0.0.1:5000
 	$(BIN)/mlflow server --host 127.0.0.1 --port 5000 --workers 1 --backend-store-uri sqlite:///$(TRACKING)
+
+BENCH ?=
+DEVICE ?= cpu
+bench: $(STAMP) ## measure speed, side by side, into docs/performance.md (BENCH=swinir: one of them; DEVICE=cuda)
+	$(BIN)/python -m tests.bench $(BENCH) --device $(DEVICE)
 
 test: $(STAMP) ## all tests
 	$(BIN)/python -m pytest -q

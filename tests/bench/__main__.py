@@ -16,9 +16,12 @@ from pathlib import Path
 
 import torch
 
-NAMES = ("sharing", "scheduling", "swinir", "dists", "aggregate_full")
+NAMES = (
+    "orchestration", "sharing", "scheduling", "swinir", "dists", "metric_fit", "data", "judging", "packing",
+    "aggregate_full", "start_up",
+)  # fmt: skip
 """In the order of docs/performance.md."""
-ON_GPU = ("swinir", "dists")
+ON_GPU = ("swinir", "dists", "metric_fit", "data", "judging")
 """Those that differ on a GPU."""
 DOCUMENT = Path("docs/performance.md")
 PACKAGES = ("torch", "timm", "pyiqa", "spandrel", "ray", "mlflow", "numpy")

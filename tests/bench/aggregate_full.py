@@ -18,7 +18,7 @@ from orchestrator.aggregate.predictions import Images, Predictions
 from orchestrator.aggregate.scores import Evidence
 from orchestrator.manifests import Manifests
 from orchestrator.store import Store
-from tests.bench.paired import peak_bytes
+from tests.bench.memory import peak_bytes
 
 FULL = Path(__file__).parents[2] / "grids/full.yaml"
 RECORDS = 100_000

@@ -18,6 +18,7 @@ from orchestrator.manifests import Manifests
 from orchestrator.spec import Trial
 from orchestrator.store import Store
 from orchestrator.tracking import Mirror
+from tests.bench.memory import peak_bytes
 
 DEMO = Path(__file__).parents[2] / "grids" / "demo.yaml"
 RECORD = {
@@ -101,12 +102,6 @@ def sweep(side: str, trials: int, folder: Path) -> dict[str, Any]:
         left["mlflow"] = weigh(folder / "mlflow.db") + weigh(folder / "mlartifacts")
     ends.append(time.time() if whole else ends[-1])
     return {"ends": ends, "peak": peak_bytes(), "left": left}
-
-
-def peak_bytes() -> int:
-    """Most memory that this process has held (resident); `ru_maxrss` would be that of the process which started it."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return 1024 * int(next(line.split()[1] for line in lines if line.startswith("VmHWM:")))
 
 
 def session_folder() -> Path:

@@ -1,7 +1,6 @@
 """Paired timing: two ways to do the same, alternating in one process, so that what else the machine does meets both."""
 
 import gc
-import resource
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -52,11 +51,6 @@ def alternate(ours: Work, other: Work, rounds: int = 9, device: str = "cpu") -> 
             if turn:
                 found.append(time.perf_counter() - started)
     return Paired(*seconds)
-
-
-def peak_bytes() -> int:
-    """Most memory that this process has held so far (resident)."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def _amount(value: float, unit: str) -> str:

@@ -61,7 +61,7 @@ def run(spec: SuperResolution, context: Context) -> Result:
     }
     terms = _terms(spec, context)
     group = {"params": list(generator.parameters()), "initial_lr": training.learning_rate}
-    optimizer = torch.optim.Adam([group], lr=training.learning_rate, betas=(0.9, 0.99))
+    optimizer = torch.optim.Adam([group], lr=training.learning_rate, betas=(0.9, 0.99), fused=True)
     ema = Ema(generator, training.ema)
     seed = derive_seed("super_resolution batches", spec.seed)
     batches = SrBatches(spec.train, context.sources, spec.scale, training.patch, training.batch, seed)

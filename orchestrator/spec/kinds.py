@@ -62,7 +62,7 @@ class FrIqa(Trial):
     the fit is deterministic, so seeds that would give equal results share one trial."""
 
     KIND: ClassVar[str] = "fr_iqa"
-    VERSION: ClassVar[int] = 2
+    VERSION: ClassVar[int] = 3
     backbone: Backbone
     weights: RandomWeights | ReleasedWeights | Pretext | Parent
     train: IqaData
@@ -92,7 +92,7 @@ class SuperResolution(Trial):
     """Trains SwinIR. The warm-up is the same kind with `start`, `loss` and `discriminator` None: pixel loss alone."""
 
     KIND: ClassVar[str] = "super_resolution"
-    VERSION: ClassVar[int] = 4
+    VERSION: ClassVar[int] = 5
     generator: SwinIR
     scale: int
     train: SrData
@@ -127,7 +127,7 @@ class Judging(Trial):
     """Per-image scores of one judge on the images of one restoration."""
 
     KIND: ClassVar[str] = "judging"
-    VERSION: ClassVar[int] = 3
+    VERSION: ClassVar[int] = 4
     restoration: Restoration | Parent
     against: Restoration | Parent | None
     """The warm-up's restoration of the same test set, for an own judge that compares with it; None for all others."""

@@ -102,7 +102,7 @@ def difference(ours: nn.Module, reference: nn.Module, low: Tensor) -> float:
 
 def step(model: Any, low: Tensor, high: Tensor, numerics: spec.Numerics, device: str) -> Callable[[], dict[str, float]]:
     """One training step of `model`."""
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-4, betas=(0.9, 0.99))
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-4, betas=(0.9, 0.99), fused=isinstance(model, SwinIR))
     terms = Terms(None, None)
     terms.set({"pixel": 1.0}, {})
     return lambda: train_step(model, optimizer, terms, low, high, autocast(numerics, device))

@@ -143,7 +143,7 @@ def _levels(label: Label) -> list[tuple[str, str, str]]:
 
 def _new_settings(plan: Plan, node: Node) -> str:
     if others := plan.unused.get(node.kind):
-        return f"edited settings ({others} finished {node.kind} trials of the store are none of this plan's)"
+        return f"new settings ({others} finished {node.kind} trials of the store are none of this plan's)"
     return f"the store has no {node.kind} trial yet"
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from rich.console import Console
 
 from orchestrator import matrix, mirrored, plan
-from orchestrator.grid import GridError, load
+from orchestrator.grid import RESULTS, GridError, load
 from orchestrator.identity import digest
 from orchestrator.manifests import FILE, Manifests, requests
 from orchestrator.mirror_reader import MirrorError, Reader
@@ -53,7 +53,8 @@ def run(file: Path, storage: Path, tracking: str | None, weights: bool, out: Con
         out.print(line, markup=False)
     if not weights:
         out.print("no weights were asked for: tables need none, but a sweep that goes on from here does (--weights)")
-    out.print(f"next: .venv/bin/python -m orchestrator.aggregate --grid {file} --storage {storage}", markup=False)
+    tables = f"--grid {file} --storage {storage} --out {RESULTS / f'{grid.name}-restored'}"
+    out.print(f"next: .venv/bin/python -m orchestrator.aggregate {tables}", markup=False)
     return EXIT_DAMAGED if damaged else EXIT_DONE
 
 

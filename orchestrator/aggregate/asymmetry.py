@@ -36,13 +36,11 @@ NOTHING = "none: nothing to resample"
 BOUNDS = ("spearman_low", "spearman_high", "like_low", "like_high")
 COLUMNS = (
     {"discriminator": "str", "losses": "int64", "diverged": "int64"}
-    | dict.fromkeys(("spearman", "corrected", *BOUNDS, "perfect", *POWERS), "float64")
-    | {"interval_method": "str", "like_method": "str", "resamples": "Int64"}
-    | dict.fromkeys(("spearman_p", "joint_p", "kendall_p", "kendall", "smallest_p", "noise_ceiling"), "float64")
-    | {"p_method": "str"}
+    | dict.fromkeys(("spearman", "spearman_p", "joint_p", "corrected", *BOUNDS[:2], "noise_ceiling"), "float64")
     | dict.fromkeys(("change_against_none", "corrected_change", "change_low", "change_high"), "float64")
+    | dict.fromkeys((*BOUNDS[2:], "perfect", *POWERS, "kendall", "kendall_p", "smallest_p"), "float64")
     | dict.fromkeys(("iqa_reliability", "optimization_reliability"), "float64")
-    | {"note": "str"}
+    | {"interval_method": "str", "like_method": "str", "resamples": "Int64", "p_method": "str", "note": "str"}
 )
 """Every column of the asymmetry table and its type: all are there even where each row is but a note."""
 METHOD = (
@@ -52,12 +50,14 @@ METHOD = (
     "truths from which a correlation as high or as low as the observed one would be rarer than 2.5 % are outside "
     f"(test inversion, {DRAWS:,} draws); for these losses, and for the population of losses that they come from. "
     "perfect: the median rho that two equal rankings would show through the noise. corrected: the truth under "
-    "which the observed correlation is the median. Change against none: difference of corrected correlations. "
+    "which the observed correlation is the median. Change against none: difference of the observed correlations; "
+    "corrected change: of the corrected ones. "
     "Intervals of ranks and shifts: percentiles. p: two-sided, over permutations of the losses, all n! up to n = "
     f"{EXACT_LOSSES} and {MONTE_CARLO:,} random ones above; joint p applies one permutation to all discriminators "
     "and holds for all of them together. Power: of this test at 5 % for a true correlation of .5, .7 and .9 seen "
     "through the noise. Noise ceiling: square root of the product of the split-half reliabilities over seeds and "
-    f"contents ({SPLITS} splits, Spearman-Brown). docs/statistics.md has the formulas and the calibration."
+    f"contents ({SPLITS} splits, Spearman-Brown); it knows nothing of how benchmarks and test sets differ. "
+    "docs/statistics.md has the formulas and the calibration."
 )
 
 
@@ -113,6 +113,7 @@ def seen_through(scored: Scored, d: int, rho: float, draws: int = DRAWS) -> dict
     like = losses_like_these(noisy)
     like_low, like_high = like.interval(rho)
     seen, critical = float(np.median(perfect(noisy))), critical_rho(len(noisy.iqa))
+    seen = math.nan if these.blind else seen
     powers = {name: like.power(population_rho(r), critical) for name, r in POWERS.items()}
     bounds = dict(zip(BOUNDS, (low, high, like_low, like_high), strict=True))
     methods = {"interval_method": INVERSION, "like_method": INVERSION, "resamples": len(noisy.iqa_noise)}

@@ -165,7 +165,7 @@ def rankings(world: World, losses: int, number: int) -> dict[str, float]:
     bounds = found.loc["F2", ["effect_low", "effect_high"]].to_numpy(float)
     matters = {"F1": 1 - true.mean() >= MATTERS, "F2": change <= -MATTERS}  # of these losses
     wrong = {f"{name} wrong": row[f"{name} contradicted"] * float(matters[name]) for name in matters}
-    covers = {"F2 covers": float(bounds[0] <= change <= bounds[1])}
+    covers = {"F2 covers": float(not (change < bounds[0] or change > bounds[1]))}  # no bounds leave nothing out
     return row | wrong | covers | _under_none(world, scored, truths, losses)
 
 

@@ -13,6 +13,7 @@ from orchestrator.aggregate.verdicts import (
     counted,
     effect,
     has_value,
+    is_hidden,
     needed_units,
     number,
     rows,
@@ -71,7 +72,7 @@ def _card(row: Row, views: pd.DataFrame, provenance: Provenance) -> Card:
 def _facts(row: Row, views: pd.DataFrame) -> list[tuple[str, str]]:
     sides = " over ".join(filter(None, [word(row, "of"), word(row, "over")]))
     return [
-        ("effect", effect(row) if has_value(row) else "no value"),
+        ("effect", effect(row) if has_value(row) else "hidden by noise" if is_hidden(row) else "no value"),
         ("claimed", word(row, "direction")),
         ("matters from", f"{number(row, 'matters'):g}{unit(row)}" if word(row, "matters") else ""),
         ("n", counted(row) if word(row, "units") else ""),

@@ -188,9 +188,9 @@ def agreement(claim: Agreement, basis: Basis) -> Effect:
         needed=_losses_needed(noisy, claim.matters) if basis.needed else NAN,
         keys=basis.keys(names),
     )
-    shown = f"observed mean rho {rho:.3f}; perfect agreement would show {np.median(under_perfect):.3f}"
-    blind = [BLIND] if truths.blind else []
-    return replace(found, note="; ".join([shown, *blind, *_left_out(absent), *basis.lost(there)]))
+    shown = BLIND if truths.blind else f"perfect agreement would show {np.median(under_perfect):.3f}"
+    seen = f"observed mean rho {rho:.3f}"
+    return replace(found, note="; ".join([seen, shown, *_left_out(absent), *basis.lost(there)]))
 
 
 def agreement_change(claim: AgreementChange, basis: Basis) -> Effect:
@@ -268,12 +268,14 @@ def upset(claim: Upset, basis: Basis) -> Effect:
     never = max(min(1.0, len(effects) * min(e.p_against for e in effects)) for effects in known.values())
     if len(known) < len(names):  # where nothing ran, nothing is refuted
         never = 1.0
-    premise, said = _lower_iqa(claim, basis)
+    premise, fails, said = _lower_iqa(claim, basis)
     keys = frozenset().union(*(e.keys for effects in known.values() for e in effects))
     chosen = f"largest under {best} of {len(known)}, whose interval is not corrected for the choice"
     note = "; ".join([chosen, said, *_left_out([name for name in names if name not in known])])
     found = worst[best]
-    return replace(found, p=max(exists, premise), p_against=never, p_sign=NAN, keys=keys | basis.keys(), note=note)
+    needed = NAN if fails else found.needed
+    found = replace(found, p=max(exists, premise), p_against=never, p_sign=NAN)
+    return replace(found, needed=needed, keys=keys | basis.keys(), note=note)
 
 
 def _margin(claim: Upset, measured: Measured, discriminator: str, loss: str, rival: str) -> Effect:
@@ -292,13 +294,13 @@ def _one_sided(found: Effect) -> float:
     return found.p if found.estimate > 0 else 1.0
 
 
-def _lower_iqa(claim: Upset, basis: Basis) -> tuple[float, str]:
-    """(p of the null that the loss's IQA score is not below each of the others', in words)."""
-    ps = []
-    for rival in claim.over:
-        found = _margin(claim, basis.metrics, "", rival, claim.loss)
-        ps.append(_one_sided(found) if math.isfinite(found.p) else 1.0)
-    return max(ps), f"its IQA score is below theirs with p = {max(ps):.3f}"
+def _lower_iqa(claim: Upset, basis: Basis) -> tuple[float, bool, str]:
+    """(p of the null that the loss's IQA score is not below each of the others', whether it is above one, in words)."""
+    margins = {rival: _margin(claim, basis.metrics, "", rival, claim.loss) for rival in claim.over}
+    p = max(_one_sided(found) if math.isfinite(found.p) else 1.0 for found in margins.values())
+    if worse := [rival for rival, found in margins.items() if found.estimate < 0]:
+        return p, True, f"its IQA score is not below that of {' and '.join(worse)}"
+    return p, False, f"its IQA score is below theirs with p = {p:.3f}"
 
 
 def _two_sided(estimate: float, error: float, draws: int) -> float:
@@ -327,11 +329,15 @@ def _left_out(names: list[str]) -> list[str]:
 
 def _losses_needed(noisy: Noisy, matters: float) -> float:
     """Losses at which a true effect of twice `matters` has 80 % power, were the losses drawn anew: the standard error
-    for the population of losses, averaged over discriminators, shrinks with their square root. Rough for a change."""
+    for the population of losses, averaged over discriminators, shrinks with their square root. Rough for a change. NaN
+    where noise hides all: losses do not help there."""
     halves = []
     for d in range(len(noisy.optimization)):
         one = noisy.under([d])
-        low, high = losses_like_these(one).interval(one.rho())
+        like = losses_like_these(one)
+        if like.blind:
+            return NAN
+        low, high = like.interval(one.rho())
         halves.append((high - low) / 2)
     wanted: float = float(norm.ppf((1 + LEVEL) / 2) + norm.ppf(POWER)) / float(norm.ppf((1 + LEVEL) / 2))
     return float(math.ceil(len(noisy.iqa) * (wanted * float(np.mean(halves)) / (2 * matters)) ** 2))

@@ -208,11 +208,24 @@ def _untested(a: Sweep, b: Sweep, differences: pd.DataFrame) -> list[str]:
         said.append(f"{found[SAME]} rest on the same trials in both and were not tested.")
     if NO_SPREAD in found:
         said.append(f"{found[NO_SPREAD]} differ, but their intervals have no width.")
+    if hidden := _hidden(a, b):
+        names = ", ".join(hidden)
+        said.append(f"Not compared, hidden by noise in {a.name} or {b.name}: the correlation under {names}.")
     if not _same_losses(a, b, ""):
         said.append("Ranks were not compared: the sweeps rank different losses.")
     if (differences["shared"] == "some").any():
         said.append("Where some trials are shared the standard errors are as a rule too large.")
     return said
+
+
+def _hidden(a: Sweep, b: Sweep) -> list[str]:
+    """Discriminators with a correlation in both sweeps that in one of them cannot be corrected for noise."""
+    frames = [sweep.frame("asymmetry", ["discriminator", "spearman", "corrected"]) for sweep in (a, b)]
+    seen, known = (
+        [set(frame.loc[frame[column].notna(), "discriminator"]) for frame in frames]
+        for column in ("spearman", "corrected")
+    )
+    return sorted(seen[0] & seen[1] - (known[0] & known[1]))
 
 
 def _turned(verdicts: pd.DataFrame) -> list[str]:

@@ -12,12 +12,14 @@ from itertools import groupby
 
 import pandas as pd
 
+from orchestrator.aggregate.ranking import ALL
 from orchestrator.aggregate.verdicts import (
     Row,
     counted,
     effect,
     has_value,
     is_decided,
+    is_hidden,
     needed_units,
     number,
     rows,
@@ -77,15 +79,19 @@ class Headline:
     sentences: tuple[Sentence, Sentence, Sentence]
 
 
-def headline(claims: pd.DataFrame, asymmetry: pd.DataFrame, label_kind: str) -> Headline:
+def headline(
+    claims: pd.DataFrame, asymmetry: pd.DataFrame, label_kind: str, views: pd.DataFrame | None = None
+) -> Headline:
     """The headline of a study.
 
     Args:
         claims: the table `claims`; empty where the grid states none.
         asymmetry: the table `asymmetry`, for rho and the power at the number of losses; may be empty.
         label_kind: of the IQA sets; any but human opinion is cautioned.
+        views: the table `claims_by_view`, for in how many other views a verdict that is quoted holds.
     """
     claims = claims if "contrast" in claims else pd.DataFrame(columns=["claim", "contrast", "measure"])
+    claims = claims.assign(elsewhere=[_elsewhere(row, views) for row in rows(claims)])
     of_srcc = claims["measure"] == "srcc"
     rankings = claims["contrast"].isin(["agreement", "upset"])
     changes = claims["contrast"].isin(["agreement_change", "difference", "trend"]) & ~of_srcc
@@ -148,7 +154,7 @@ def _unanswered(asked: Sequence[Row], subject: str) -> tuple[str, tuple[Part, ..
     """(answer, parts) where no claim asks, or none that does has a value."""
     if not asked:
         return "Not asked", (Part(f"the grid states no claim on {subject}"),)
-    if any(has_value(row) for row in asked):
+    if any(has_value(row) or is_hidden(row) for row in asked):
         return None
     why = next((note for row in asked if (note := word(row, "note"))), "the trials behind it are not there")
     return "No value yet", (*_named(asked), Part(f" cannot be computed: {why.rstrip('.')}"))
@@ -159,6 +165,10 @@ def _unanswered(asked: Sequence[Row], subject: str) -> tuple[str, tuple[Part, ..
 
 def _agreement(row: Row, asymmetry: pd.DataFrame) -> list[Part]:
     """What a claim on perfect agreement found, in words of its own: it is the question itself."""
+    if is_hidden(row):
+        power = f"; {_power(asymmetry)}" if _power(asymmetry) else ""
+        said = f"noise hides whether {counted(row)} rank alike as metrics and as losses ("
+        return [Part(said), _link(row), Part(f"){power}")]
     if not has_value(row):
         return [_link(row), Part(" has no value yet")]
     found = [Part(" ("), _link(row), Part(f": {effect(row)})")]
@@ -182,23 +192,32 @@ def _clauses(asked: Sequence[Row], beside: bool = False) -> tuple[Part, ...]:
     for name, of_verdict in groupby(others, lambda row: word(row, "verdict")):
         clauses.append([Part(f"also {name}: "), *_named(list(of_verdict))])
     if undecided := [row for row in asked if not is_decided(row)]:
-        lead = ["not decided"] if decided or beside else []
-        lead += ["n so far of those needed"] if any(map(needed_units, undecided)) else []
-        said = f"{', '.join(lead)}: " if lead else ""
+        said = "not decided: " if decided or beside else ""
         clauses.append([Part(said), *_joined(map(_undecided, undecided), ", ")])
     return _joined(clauses)
 
 
 def _decided(row: Row) -> list[Part]:
     says = word(row, "says").rstrip(". ")
-    return [Part(f"{row['verdict']} is “{says}” ("), _link(row), Part(f", {effect(row, interval=False)})")]
+    elsewhere = f", {word(row, 'elsewhere')}" if word(row, "elsewhere") else ""
+    effects = f", {effect(row, interval=False)}{elsewhere})"
+    return [Part(f"“{says}” is {row['verdict']} ("), _link(row), Part(effects)]
+
+
+def _elsewhere(row: Row, views: pd.DataFrame | None) -> str:
+    """In how many of the other views the verdict is the same; empty where it is in all."""
+    if views is None or "claim" not in views:
+        return ""
+    other = views[(views["claim"] == row["claim"]) & (views["view"] != ALL.name)]["verdict"]
+    same = int((other == row["verdict"]).sum())
+    return f"but in {same or 'none'} of {len(other)} other views" if same < len(other) else ""
 
 
 def _undecided(row: Row) -> list[Part]:
     if not has_value(row):
-        return [_link(row), Part(" (no value yet)")]
-    needed = needed_units(row)
-    return [_link(row), Part(f" ({number(row, 'units'):,.0f} of {needed})" if needed else f" (n = {counted(row)})")]
+        return [_link(row), Part(" (hidden by noise)" if is_hidden(row) else " (no value yet)")]
+    needed = f"; about {number(row, 'needed'):,.0f} needed" if needed_units(row) else ""
+    return [_link(row), Part(f" ({counted(row)}{needed})")]
 
 
 def _observed(asymmetry: pd.DataFrame) -> list[Part]:
@@ -216,7 +235,7 @@ def _power(asymmetry: pd.DataFrame) -> str:
     if power.empty:
         return ""
     n = int(asymmetry.loc[power.idxmin(), "losses"])
-    return f"at n = {n} a true ρ of 0.7 is found with a power of {power.min():.0%}".replace("%", " %")
+    return f"at n = {n} a true r of 0.7 is found with a power of {power.min():.0%}".replace("%", " %")
 
 
 def _tally(asked: Sequence[Row]) -> str:

@@ -23,7 +23,8 @@ from orchestrator.aggregate.intervals import LEVEL
 from orchestrator.aggregate.scored import Scored, Scores
 from orchestrator.aggregate.shrinkage import shrunk
 
-BLIND = "noise hides whether the rankings agree: perfect agreement would look like perfect disagreement"
+HIDDEN = "noise hides whether the rankings agree"
+BLIND = f"{HIDDEN} (perfect agreement would look like perfect disagreement): more seeds and test images are needed"
 TRUTHS = 25
 """Truths on the way from rho = 1 to rho = -1."""
 SEED = 0

@@ -58,7 +58,7 @@ TOPICS = (
     Topic(
         "initialization",
         "Starts of IQA models",
-        "Released weights, random ones, and the backbones of trained discriminators.",
+        "Pretrained weights, random ones, and the backbones of trained discriminators.",
         ("iqa_transfer", "iqa_transfer_gan"),
         ("initialization",),
     ),

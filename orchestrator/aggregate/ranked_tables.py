@@ -1,5 +1,6 @@
 """The tables that rank losses: asymmetry, ranks, optimization scores, claims, their views, and reliability."""
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -15,6 +16,7 @@ from orchestrator.aggregate.asymmetry import LEAST_LOSSES, rho_of, seen_through
 from orchestrator.aggregate.claims import Basis
 from orchestrator.aggregate.correlation import Array
 from orchestrator.aggregate.counting import both_sides, judged_cells, with_counts
+from orchestrator.aggregate.noise import HIDDEN
 from orchestrator.aggregate.panel import Panel
 from orchestrator.aggregate.perspectives import BRADLEY_TERRY, FIXED_SETS, INDEPENDENT
 from orchestrator.aggregate.ranking import ALL, View, optimization_scores, ranks, wins
@@ -193,6 +195,8 @@ def _view_rows(group: Group, view: View, scored: Scored) -> Iterator[dict[str, o
         bounds = {bound: found[bound] for bound in ("spearman_low", "spearman_high") if bound in found}
         change = {} if none in (None, d) else {"change_against_none": rho[d] - rho[none]}
         note = "one ranking is constant" if row["losses"] >= LEAST_LOSSES and np.isnan(rho[d]) else ""
+        hidden = "resamples" in found and math.isnan(found["corrected"])  # type: ignore[arg-type]
+        note = HIDDEN if hidden else note
         yield row | {"spearman": rho[d]} | bounds | change | {"note": note}
 
 
@@ -212,9 +216,9 @@ def _claims_by_view(group: Group, stated: Mapping[str, Claim], basis_of: ClaimBa
         here = {name: claim for name, claim in stated.items() if _concerns(view, claim)}
         own = Basis(perspectives.seen(group.evidence, view), scored, view, needed=False)
         frames.append(claims.table(here, partial(basis_of, basis=own), len(stated)).assign(view=view.name))
-    columns = ["claim", "view", "effect", "effect_low", "effect_high", "p", "p_holm", "verdict"]
+    numbers = ["effect", "effect_low", "effect_high", "p", "p_holm", "p_against", "p_against_holm"]
     order = {name: i for i, name in enumerate(stated)}
-    frame = pd.concat(frames, ignore_index=True)[columns]
+    frame = pd.concat(frames, ignore_index=True)[["claim", "view", *numbers, "verdict"]]
     return Table(
         "claims_by_view",
         "Claims under other views",

@@ -29,7 +29,10 @@ def write(evidence: Evidence, tables: Sequence[Table], figures: Mapping[str, Dra
     """Writes the page to `path` and returns it. `figures` are those of each group of losses, by what ends the names of
     its tables."""
     provenance, by_name = Provenance(evidence.trials, path.parent), {table.name: table for table in tables}
-    frames = {name: by_name[name].frame if name in by_name else pd.DataFrame() for name in ("claims", "asymmetry")}
+    frames = {
+        name: by_name[name].frame if name in by_name else pd.DataFrame()
+        for name in ("claims", "asymmetry", "claims_by_view")
+    }
     groups = {
         suffix: list(sections(group, suffix, by_name, figures[suffix], provenance))
         for suffix, group in evidence.groups()
@@ -39,7 +42,7 @@ def write(evidence: Evidence, tables: Sequence[Table], figures: Mapping[str, Dra
         .get_template("report.html.j2")
         .render(
             evidence=evidence,
-            headline=headline(frames["claims"], frames["asymmetry"], evidence.label_kind),
+            headline=headline(frames["claims"], frames["asymmetry"], evidence.label_kind, frames["claims_by_view"]),
             groups=groups,
             beside=BESIDE,
             signs=SIGNS,

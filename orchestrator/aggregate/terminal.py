@@ -27,8 +27,7 @@ def asymmetry(table: Table, label_kind: str, out: Console) -> None:
     rows = table.frame.to_dict("records")
     for row in rows:
         rho, p, corrected, ceiling, change = (
-            text(row.get(name))
-            for name in ("spearman", "spearman_p", "corrected", "noise_ceiling", "change_against_none")
+            text(row.get(name)) for name in ("spearman", "spearman_p", "corrected", "noise_ceiling", "corrected_change")
         )
         seeds = f"{row['seeds']} of {row['seeds_planned']}"
         shown.add_row(

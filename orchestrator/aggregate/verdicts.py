@@ -4,6 +4,8 @@ import math
 
 import pandas as pd
 
+from orchestrator.aggregate.noise import HIDDEN
+
 UNITS = {"quality": " sd", "srcc": " SRCC", "stability": " dB"}
 """What a measure is in: standard deviations of a judge over warm-up outputs, SRCC, dB of validation PSNR."""
 SYMBOLS = {"agreement": "1 − ρ = ", "agreement_change": "change of ρ "}
@@ -32,6 +34,11 @@ def number(row: Row, name: str) -> float:
 def has_value(row: Row) -> bool:
     """Whether the claim's effect could be computed."""
     return not math.isnan(number(row, "effect"))
+
+
+def is_hidden(row: Row) -> bool:
+    """Whether the claim has no effect because of noise."""
+    return not has_value(row) and HIDDEN in word(row, "note")
 
 
 def is_decided(row: Row) -> bool:

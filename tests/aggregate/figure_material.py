@@ -68,7 +68,7 @@ def claims():
     rows = [
         {"claim": name, "says": says, "direction": direction, "effect": effect, "effect_low": low, "effect_high": high,
          "matters": 0.2 if name in ("F1", "F2", "F7-artifacts-a-long-name") else 0.01, "p": 0.01, "p_holm": 0.04,
-         "verdict": verdict, "units": 30}
+         "p_against_holm": 0.03, "verdict": verdict, "units": 30, "note": ""}
         for (name, says, direction), verdict, (effect, low, high) in zip(CLAIMS, verdicts, numbers, strict=True)
     ]  # fmt: skip
     return pd.DataFrame(rows)

@@ -313,6 +313,13 @@ def test_an_upset_is_large_and_certain_under_one_and_the_same_discriminator():
     assert (found["p"] > 0.05, found["verdict"]) == (True, "undetermined")
 
 
+def test_a_loss_that_is_no_worse_a_metric_is_told_so_and_needs_no_more_units():
+    found = judged(CLAIMS["upset"], [1.0, 0.0, 2.0], np.zeros((3, 3)), 0.05, measured=margins(0.1))
+    assert found["verdict"] == "undetermined"
+    assert "its IQA score is not below that of l1" in found["note"]
+    assert pd.isna(found["needed"])
+
+
 def test_where_nothing_ran_no_upset_is_refuted():
     """Refuted under patch; vanilla and none have no runs yet."""
     runs = margins(-1.0)

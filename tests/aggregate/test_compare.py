@@ -31,6 +31,7 @@ def results(folder, key="a", rho=0.5, effect=0.5, verdict="supported", losses=LO
     asymmetry = pd.DataFrame(
         {
             "discriminator": ["none", "patch"],
+            "spearman": [rho, 0.25],
             "corrected": [rho, 0.25],
             "spearman_low": [rho - 0.1, 0.15],
             "spearman_high": [rho + 0.1, 0.35],
@@ -139,6 +140,14 @@ def test_the_same_trials_are_not_tested(tmp_path):
         "No number was tested: none that both have with an interval rests on different trials.",
         "13 rest on the same trials in both and were not tested.",
     ]
+
+
+def test_correlations_that_noise_hides_are_named(tmp_path):
+    clear, hidden = results(tmp_path / "A"), results(tmp_path / "B", key="b")
+    file = hidden / "tables/asymmetry.parquet"
+    pd.read_parquet(file).assign(corrected=[np.nan, 0.25]).to_parquet(file)
+    said = found(clear, hidden).summary
+    assert "Not compared, hidden by noise in A or B: the correlation under none." in said
 
 
 def test_a_rank_rests_on_the_trials_of_all_losses_and_a_change_on_both_sides(tmp_path):

@@ -56,7 +56,7 @@ def test_an_undetermined_agreement_says_n_power_and_what_is_needed_and_is_never_
     sentence = answers(AGREEMENT)[0]
     assert sentence.text == (
         "Undetermined: 6 losses do not tell agreement from asymmetry (F1: 1 − ρ = +0.60, 95 % −0.10 to +1.20); "
-        "at n = 6 a true ρ of 0.7 is found with a power of 29 %; about 24 losses would be needed."
+        "at n = 6 a true r of 0.7 is found with a power of 29 %; about 24 losses would be needed."
     )
     assert sentence.claims == ["F1"]
     assert "support" not in sentence.text
@@ -83,7 +83,7 @@ def test_a_decided_agreement_and_an_upset_share_the_first_sentence():
     sentence = answers(AGREEMENT | {"verdict": "supported"}, UPSET | {"verdict": "contradicted", "effect": -0.2})[0]
     assert sentence.text == (
         "No: as metrics and as losses 6 losses rank further apart than noise explains (F1: 1 − ρ = +0.60, "
-        "95 % −0.10 to +1.20); contradicted is “VGG-16-R upsets” (F3, −0.20 sd)."
+        "95 % −0.10 to +1.20); “VGG-16-R upsets” is contradicted (F3, −0.20 sd)."
     )
 
 
@@ -104,8 +104,8 @@ def test_the_second_answer_is_that_of_the_change_of_agreement(direction, verdict
 def test_an_undetermined_second_answer_counts_what_was_decided():
     sentence = answers(CHANGE, QUALITY | {"verdict": "supported"}, TREND | {"effect": np.nan})[1]
     assert sentence.text == (
-        "1 of 3 claims decided: supported is “Patch beats vanilla” (F5-a, +0.60 sd); not decided, n so far of "
-        "those needed: F2 (6 of 31 losses), F6 (no value yet); at n = 6 a true ρ of 0.7 is found with a power of 29 %."
+        "1 of 3 claims decided: “Patch beats vanilla” is supported (F5-a, +0.60 sd); not decided: F2 (6 losses; "
+        "about 31 needed), F6 (no value yet); at n = 6 a true r of 0.7 is found with a power of 29 %."
     )
 
 
@@ -134,14 +134,14 @@ def test_of_many_decided_claims_two_are_quoted_and_the_others_named():
     decided = [QUALITY | {"claim": f"F5-{i}", "verdict": v} for i, v in enumerate(["contradicted", *["supported"] * 3])]
     sentence = answers(*decided)[1]
     assert sentence.text == (
-        "4 of 4 claims decided: supported is “Patch beats vanilla” (F5-1, +0.60 sd); supported is “Patch beats "
-        "vanilla” (F5-2, +0.60 sd); also supported: F5-3; also contradicted: F5-0."
+        "4 of 4 claims decided: “Patch beats vanilla” is supported (F5-1, +0.60 sd); “Patch beats "
+        "vanilla” is supported (F5-2, +0.60 sd); also supported: F5-3; also contradicted: F5-0."
     )
 
 
 def test_undetermined_claims_of_pairs_say_n_and_what_is_needed():
     sentence = answers(QUALITY, TREND | {"needed": None})[1]
-    assert sentence.text == "Undetermined: n so far of those needed: F5-a (30 of 40 pairs), F6 (n = 30 pairs)."
+    assert sentence.text == "Undetermined: F5-a (30 pairs; about 40 needed), F6 (30 pairs)."
 
 
 def test_an_effect_in_srcc_has_three_decimals():
@@ -163,6 +163,32 @@ def test_without_trials_the_claims_say_why_they_have_no_value():
     sentences = answers(AGREEMENT | empty, START | empty | {"note": "no pair is there."}, asymmetry=pd.DataFrame())
     assert sentences[0].text == "No value yet: F1 cannot be computed: the trials behind it are not there."
     assert sentences[2].text == "No value yet: F4-a cannot be computed: no pair is there."
+
+
+HIDDEN = {
+    "effect": np.nan,
+    "needed": None,
+    "note": "observed mean rho 0.4; noise hides whether the rankings agree (so)",
+}
+
+
+def test_what_noise_hides_is_no_value_that_is_yet_to_come():
+    first, second, _ = answers(AGREEMENT | HIDDEN, CHANGE | HIDDEN, QUALITY)
+    assert first.text == (
+        "Undetermined: noise hides whether 6 losses rank alike as metrics and as losses (F1); "
+        "at n = 6 a true r of 0.7 is found with a power of 29 %."
+    )
+    assert second.text == "Undetermined: F2 (hidden by noise), F5-a (30 pairs; about 40 needed)."
+
+
+def test_a_quoted_verdict_says_in_how_many_other_views_it_holds():
+    claims = pd.DataFrame([QUALITY | {"verdict": "supported", "note": "", "of": "", "over": ""}])
+    verdicts = {"all judges": "supported", "z-scores": "supported", "without family clip": "undetermined"}
+    views = pd.DataFrame([{"claim": "F5-a", "view": view, "verdict": found} for view, found in verdicts.items()])
+    text = headline(claims, ASYMMETRY, OPINION, views).sentences[1].text
+    assert "“Patch beats vanilla” is supported (F5-a, +0.60 sd, but in 1 of 2 other views)" in text
+    views = views.assign(verdict="supported")
+    assert "(F5-a, +0.60 sd)" in headline(claims, ASYMMETRY, OPINION, views).sentences[1].text
 
 
 def test_without_an_asymmetry_table_no_power_is_told():

@@ -111,6 +111,10 @@ def test_a_claim_without_an_effect_says_so():
     figure = chart("claims", shown)
     assert figure.axes[0].texts[3].get_text() == "no effect could be computed"
     plt.close(figure)
+    shown.tables["claims"] = shown.table("claims").assign(note="noise hides whether the rankings agree (so)")
+    figure = chart("claims", shown)
+    assert figure.axes[0].texts[3].get_text() == "noise hides whether the rankings agree"
+    plt.close(figure)
 
 
 def test_sensitivity_has_a_row_a_view():

@@ -103,7 +103,7 @@ def test_the_answer_stands_first_behind_the_caution(text, page):
     assert "severity labels, not human opinion" in text
     assert "Undetermined: 3 losses do not tell agreement from asymmetry (F1: 1 − ρ = +0.50" in answers[0]
     assert "about 24 losses would be needed" in answers[0]
-    assert "supported is “Released beats gan” (F4-a, +0.500 SRCC)" in answers[0]
+    assert "“Released beats gan” is supported (F4-a, +0.500 SRCC)" in answers[0]
 
 
 def test_verdicts_are_words(page):

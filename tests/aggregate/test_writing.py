@@ -106,7 +106,7 @@ def test_what_belongs_to_a_number_is_folded_beside_it():
     assert shown["spearman"].beside == ["-1.000 to -0.800", "-0.100 to 0.100", "0.800 to 1.000"]
     assert (shown["spearman"].heading, shown["spearman"].beside_heading) == ("Spearman ρ", "95 % interval")
     assert shown["like"].cells == ["-1.100 to -0.700", "-0.200 to 0.200", "0.700 to 1.100"]
-    assert shown["like"].heading == "losses like these"
+    assert shown["like"].heading == "95 %, losses like these"
     assert shown["srcc"].beside == ["± 0.250", "± 0.250", ""]
     assert shown["seeds"].cells == ["0 of 3", "1 of 3", "2 of 3"]
     assert [column.number for column in shown.values()] == [False, True, True, True, True]
@@ -147,7 +147,7 @@ def test_cells_for_people(value, shown):
 def test_markdown_is_folded_and_names_the_labels():
     words = markdown(Table("small", "Small", "A note.", rows_of(2), "A method."), SEVERITY)
     assert f"**demonstration, not evidence** · labels: {SEVERITY}" in words
-    assert "| discriminator | Spearman ρ (95 % interval) | losses like these | SRCC (± sd) | seeds |" in words
+    assert "| discriminator | Spearman ρ (95 % interval) | 95 %, losses like these | SRCC (± sd) | seeds |" in words
     assert "|---|---:|---:|---:|---:|" in words
     assert (
         "| patch-backbone0-released | -0.900 (-1.000 to -0.800) | -1.100 to -0.700 | -0.900 (± 0.250) | 0 of 2 |"

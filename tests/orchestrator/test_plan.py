@@ -134,15 +134,15 @@ def test_a_changed_setting_is_told_from_a_new_level(demo: Study, edited: Edit, e
     file = edited("iterations: 300", "iterations: 301", base="demo")
     result = planned(expand(file), all_done(demo))
     why = {node.why for node in result.to_do() if node.kind == "fr_iqa"}
-    assert why == {"edited settings (7 finished fr_iqa trials of the store are none of this plan's)"}
+    assert why == {"new settings (7 finished fr_iqa trials of the store are none of this plan's)"}
     file = edited("training: {steps: 30", "training: {steps: 31", base="demo")
     result = planned(expand(file), all_done(demo))
     why = {node.why for node in result.to_do() if node.kind == "super_resolution"}
-    assert why == {"edited settings (70 finished super_resolution trials of the store are none of this plan's)"}
+    assert why == {"new settings (70 finished super_resolution trials of the store are none of this plan's)"}
     file = edited("nr: {steps: 80", "nr: {steps: 81", base="demo")
     result = planned(expand(file), all_done(demo))
     why = {node.why for node in result.to_do() if node.kind == "iqa_transfer"}
-    edits = "or edited settings (56 finished iqa_transfer trials of the store are none of this plan's)"
+    edits = "or new settings (56 finished iqa_transfer trials of the store are none of this plan's)"
     assert why == {f"new task nr, {edits}"}
 
 

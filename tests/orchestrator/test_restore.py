@@ -147,7 +147,8 @@ def test_a_restored_store_gives_the_same_tables(swept: Swept, restore: Restore, 
         f"restoration: {restorations} are not in the mirror, as images are not; the report has no crops of them",
         "judging: 1 are not in the mirror: failed, or never run",
         "no weights were asked for: tables need none, but a sweep that goes on from here does (--weights)",
-        f"next: .venv/bin/python -m orchestrator.aggregate --grid {swept.grid} --storage {root}",
+        f"next: .venv/bin/python -m orchestrator.aggregate --grid {swept.grid} --storage {root} "
+        f"--out results/{grids.load(swept.grid).name}-restored",
     ]
     expected, found = tables_of(swept.grid, swept.store.root), tables_of(swept.grid, root)
     assert len(found) > 5

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from orchestrator.aggregate.figures.labels import POINTS, text_width
 from orchestrator.aggregate.figures.material import Material
 from orchestrator.aggregate.figures.theme import NORMAL, SMALL, WIDTH, Theme
+from orchestrator.aggregate.noise import HIDDEN
 
 TITLE = "Claims"
 CAPTION = (
@@ -114,9 +115,11 @@ def _write_words(axis: Axes, y: float, row: dict[Any, Any], words: str, theme: T
 def _numbers(row: dict[Any, Any]) -> list[str]:
     """The effect in its own unit with its interval, and what it rests on."""
     if not math.isfinite(row["effect"]):
-        return ["no effect could be computed"]
+        return [HIDDEN if HIDDEN in row["note"] else "no effect could be computed"]
     said = f"{row['effect']:+.3g}"
     if math.isfinite(row["effect_low"] + row["effect_high"]):
         said += f" [{row['effect_low']:+.3g}, {row['effect_high']:+.3g}]"
-    p = f", p = {row['p_holm']:.3f} (Holm)" if math.isfinite(row["p_holm"]) else ""
-    return [said.replace("-", "−"), f"n = {row['units']}{p}".replace("p = 0.000", "p < 0.001")]
+    against = row["verdict"] == "contradicted"
+    p = row["p_against_holm" if against else "p_holm"]
+    p = f", p{' against' if against else ''} = {p:.3f} (Holm)" if math.isfinite(p) else ""
+    return [said.replace("-", "−"), f"n = {row['units']}{p}".replace("= 0.000", "< 0.001")]

@@ -17,7 +17,7 @@ from orchestrator.matrix import WARMUP
 TITLE = "Stability of the trainings"
 CAPTION = (
     "Spread of the validation PSNR of each loss, less is more stable: over the last checkpoints of a training "
-    "(mean over seeds) and over seeds (standard deviation). On the right, how many of its trainings diverged."
+    "(mean over seeds) and over seeds (standard deviation). Under a title: how many trainings diverged."
 )
 SPREADS = {"validation_psnr_spread": "over the last checkpoints", "validation_psnr_sd": "over seeds"}
 ROW = 0.155

@@ -41,8 +41,7 @@ def run(spec: IqaTransfer, context: Context) -> Result:
     crop = spec.train.crop if isinstance(spec.train, IqaDataSet) else 0
     batches = IqaBatches(train, training.batch, derive_seed("iqa_transfer batches", spec.seed), crop)
     loop = Loop(context, training.steps, {"model": model, "optimizer": optimizer, "best": best})
-    for step in loop:
-        batch = batches.batch(step)
+    for step, batch in loop.batches(batches.batch):
         reference = batch.reference.to(context.device) if batch.reference is not None else None
         score = model(batch.distorted.to(context.device), reference)
         loss = regression_loss(training.loss, score, batch.quality.to(context.device))

@@ -34,8 +34,7 @@ def run(spec: Pretext, context: Context) -> Result:
     optimizer = torch.optim.Adam(model.parameters(), lr=training.learning_rate)
     crops = Crops(spec)
     loop = Loop(context, training.steps, {"model": model, "optimizer": optimizer})
-    for step in loop:
-        images, labels = crops.batch(step)
+    for step, (images, labels) in loop.batches(crops.batch):
         loss = F.cross_entropy(_logits(model, images.to(context.device)), labels.to(context.device))
         optimizer.zero_grad()
         loss.backward()

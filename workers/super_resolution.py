@@ -68,8 +68,8 @@ def run(spec: SuperResolution, context: Context) -> Result:
     parts: dict[str, Any] = {"generator": generator, "optimizer": optimizer, "ema": ema, "terms": terms}
     loop = Loop(context, training.discriminator_warmup + training.steps, parts)
     measured = {training.discriminator_warmup + steps for steps in checkpoints(training.steps)[:-1]}
-    for step in loop:
-        low, high = (images.to(context.device) for images in batches.batch(step))
+    for step, pair in loop.batches(batches.batch):
+        low, high = (images.to(context.device) for images in pair)
         precision = autocast(spec.numerics, context.device)
         if step < training.discriminator_warmup:
             values = discriminator_step(generator, terms, low, high, precision)

@@ -6,9 +6,11 @@ import json
 import os
 import statistics
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -20,6 +22,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from orchestrator.spec import Numerics
 from workers.context import Context, Interrupted, Result
 from workers.data.iqa_sets import IqaSet
+
+T = TypeVar("T")
 
 
 def settle(numerics: Numerics) -> None:
@@ -100,6 +104,7 @@ class Loop:
         self.parts = {**parts, "curves": self.curves}
         self.path = context.out / "checkpoint" / "last.pt"
         self.durations: collections.deque[float] = collections.deque(maxlen=MOST_TIMED_STEPS)
+        self.waits: collections.deque[float] = collections.deque(maxlen=MOST_TIMED_STEPS)
 
     def __iter__(self) -> Iterator[int]:
         saved = reported = time.monotonic()
@@ -130,6 +135,30 @@ class Loop:
         self.durations.append(time.perf_counter() - started)
         later = list(self.durations)[len(self.durations) // 2 :]
         self.context.measured["seconds_per_step"] = statistics.median(later)
+
+    def batches(self, make: Callable[[int], T]) -> Iterator[tuple[int, T]]:
+        """As iterating, each step with its batch `make(step)`, a function of the step alone. A GPU does not wait for
+        it: a thread makes the next one while a step trains. A CPU, whose cores all train, would lose 1 to 8 % by it."""
+        if not self.context.device.startswith("cuda"):
+            for step in self:
+                yield step, self._waited(partial(make, step))
+            return
+        with ThreadPoolExecutor(1, "batches", torch.set_num_threads, (1,)) as thread:
+            coming: dict[int, Future[T]] = {}
+            for step in self:
+                batch = coming.pop(step) if step in coming else thread.submit(make, step)
+                if step + 1 < self.steps:
+                    coming[step + 1] = thread.submit(make, step + 1)
+                yield step, self._waited(batch.result)
+
+    def _waited(self, batch: Callable[[], T]) -> T:
+        """A batch, when it is there; `seconds_waiting` is the median over the later half of the steps."""
+        started = time.perf_counter()
+        found = batch()
+        self.waits.append(time.perf_counter() - started)
+        later = list(self.waits)[len(self.waits) // 2 :]
+        self.context.measured["seconds_waiting"] = statistics.median(later)
+        return found
 
     def log(self, step: int, **values: float | torch.Tensor) -> None:
         """Records `values` every `log_every` steps and at the last one."""

@@ -1,8 +1,9 @@
 """Data: how long training waits for its batches, and random crops from the store against decoding the PNG each time.
 
-Trainings make their batches in their own process, between two steps: there is no loader process at all. What they wait
-for is measured inside the product's recipes, on the demo's cheapest trainings (those that need no other trial), and on
-48-pixel patches of a memory-mapped store of 2K images with the demo's small generator, so that a step is cheap.
+There is no loader process. On a GPU a thread makes the batch of the next step while one trains; on a CPU, whose cores
+all train, trainings make their batches between two steps. What they wait for is measured inside the product's recipes,
+on the demo's cheapest trainings (those that need no other trial), and on 48-pixel patches of a memory-mapped store of
+2K images with the demo's small generator, so that a step is cheap.
 """
 
 import dataclasses
@@ -21,7 +22,7 @@ from orchestrator import grid as grids
 from orchestrator import matrix, spec
 from orchestrator.manifests import Manifests
 from tests.bench.paired import HEADER, alternate
-from workers import iqa_transfer, pretext, super_resolution, training, trial
+from workers import training, trial
 from workers.context import Context
 from workers.data import photographs
 from workers.data.pixels import open_pixels
@@ -117,29 +118,19 @@ def _row(name: str, one: Any, context: Context) -> str:
 @contextmanager
 def _timed(waited: list[float], steps: list[float]) -> Iterator[None]:
     """Notes the seconds of each batch and of each step meanwhile."""
-    note = training.Loop._note_seconds
+    note, wait = training.Loop._note_seconds, training.Loop._waited
 
     def noted(loop: training.Loop, started: float) -> None:
         steps.append(time.perf_counter() - started)
         note(loop, started)
 
-    with (
-        replaced(training.Loop, "_note_seconds", noted),
-        replaced(super_resolution.SrBatches, "batch", _clocked(super_resolution.SrBatches.batch, waited)),
-        replaced(iqa_transfer.IqaBatches, "batch", _clocked(iqa_transfer.IqaBatches.batch, waited)),
-        replaced(pretext.Crops, "batch", _clocked(pretext.Crops.batch, waited)),
-    ):
-        yield
-
-
-def _clocked(make: Callable[..., Any], waited: list[float]) -> Callable[..., Any]:
-    def batch(self: Any, step: int) -> Any:
-        started = time.perf_counter()
-        found = make(self, step)
-        waited.append(time.perf_counter() - started)
+    def noted_wait(loop: training.Loop, batch: Callable[[], Any]) -> Any:
+        found = wait(loop, batch)
+        waited.append(loop.waits[-1])
         return found
 
-    return batch
+    with replaced(training.Loop, "_note_seconds", noted), replaced(training.Loop, "_waited", noted_wait):
+        yield
 
 
 # ----------------------------------------------------------------------------------------------------- crops

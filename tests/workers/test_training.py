@@ -1,5 +1,6 @@
 """What the recipes share: seeds, numerics, the loop, EMA, learning rate, curves and scores on disk."""
 
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,51 @@ def test_all_finite_sees_one_bad_weight() -> None:
     assert all_finite(state)
     assert not all_finite({**state, "bad": torch.tensor([1.0, float("nan")])})
     assert not all_finite({**state, "bad": torch.tensor([float("inf")])})
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_each_step_meets_its_own_batch_also_after_a_resume(device: str, tmp_path: Path) -> None:
+    """No GPU is touched: the device decides who makes the batches."""
+    stop = False
+    loop = Loop(Context({}, tmp_path, device=device, should_stop=lambda: stop), 6, {})
+    seen = []
+
+    def train() -> None:
+        nonlocal stop
+        for step, batch in loop.batches(lambda step: 10 * step):
+            seen.append((step, batch))
+            stop = step == 3
+
+    with pytest.raises(Interrupted):
+        train()
+    stop = False
+    train()
+    assert seen == [(step, 10 * step) for step in range(6)]
+    assert loop.context.measured["seconds_waiting"] >= 0
+
+
+@pytest.mark.parametrize("ending", ["all", "given up", "fault"])
+def test_the_thread_that_makes_batches_ends_with_the_training(ending: str, tmp_path: Path) -> None:
+    def make(step: int) -> int:
+        makers.add(threading.current_thread())
+        if step == 2 and ending == "fault":
+            raise ValueError("image 7 cannot be read")
+        return step
+
+    makers: set[threading.Thread] = set()
+    batches = Loop(Context({}, tmp_path, device="cuda"), 5, {}).batches(make)
+    if ending == "fault":
+        with pytest.raises(ValueError, match="image 7 cannot be read"):
+            list(batches)
+    else:
+        assert next(batches) == (0, 0)
+        if ending == "all":
+            assert len(list(batches)) == 4
+        else:
+            del batches  # as a recipe does that returns
+    (maker,) = makers
+    assert maker is not threading.current_thread()
+    assert not maker.is_alive()
 
 
 def test_loop_logs_every_tenth_step_and_the_last(tmp_path: Path) -> None:

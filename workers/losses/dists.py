@@ -15,7 +15,6 @@ import copy
 from dataclasses import dataclass
 from typing import Any, Self
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from scipy.stats import rankdata
@@ -204,23 +203,24 @@ def fit(
     """
     train, quality = _table("train", train_l, train_s, train_quality)
     validation, validation_labels = _table("validation", validation_l, validation_s, validation_quality)
-    validation_ranks = _ranks(validation_labels)
     logits = torch.zeros(train.shape[1], dtype=torch.float64, requires_grad=True)
     optimizer = torch.optim.Adam([logits], lr=settings.learning_rate)
-    curve: list[tuple[float, float]] = []
-    best, best_weights = -np.inf, logits.detach().softmax(0)
+    tried, plccs = [], []
     for _ in range(settings.iterations + 1):
         weights = logits.softmax(0)
         plcc = _pearson(-(train @ weights), quality)
-        srcc = _pearson(_ranks(-(validation @ weights.detach())), validation_ranks).item()  # Spearman's
-        curve.append((plcc.item(), srcc))
-        if srcc > best:
-            best, best_weights = srcc, weights.detach().clone()
+        tried.append(weights.detach())
+        plccs.append(plcc.item())
         optimizer.zero_grad()
         (-plcc).backward()
         optimizer.step()
-    alpha, beta = best_weights.float().chunk(2)
-    return Fitted(alpha=alpha, beta=beta, validation_srcc=best, validation_srcc_uniform=curve[0][1], curve=curve)
+    # Of all candidates at once: one by one, Spearman would take as long as the training of the weights.
+    ranks = _ranks(-(torch.stack(tried) @ validation.T))
+    srccs = _pearson(ranks, _ranks(validation_labels).expand_as(ranks)).tolist()
+    best = max(range(len(srccs)), key=srccs.__getitem__)
+    alpha, beta = tried[best].float().chunk(2)
+    curve = list(zip(plccs, srccs, strict=True))
+    return Fitted(alpha=alpha, beta=beta, validation_srcc=srccs[best], validation_srcc_uniform=srccs[0], curve=curve)
 
 
 def _table(name: str, luminance: Tensor, structure: Tensor, quality: Tensor) -> tuple[Tensor, Tensor]:
@@ -237,13 +237,13 @@ def _table(name: str, luminance: Tensor, structure: Tensor, quality: Tensor) -> 
 
 
 def _pearson(a: Tensor, b: Tensor) -> Tensor:
-    """Correlation; 0 where `a` is constant."""
-    return F.cosine_similarity(a - a.mean(), b - b.mean(), dim=0, eps=1e-12)
+    """Correlation along the last axis; 0 where `a` is constant."""
+    return F.cosine_similarity(a - a.mean(-1, keepdim=True), b - b.mean(-1, keepdim=True), dim=-1, eps=1e-12)
 
 
 def _ranks(values: Tensor) -> Tensor:
-    """float64, ties averaged."""
-    return torch.from_numpy(rankdata(values.numpy()))
+    """Along the last axis; float64, ties averaged."""
+    return torch.from_numpy(rankdata(values.numpy(), axis=-1))
 
 
 def _check_weights(channels: int, alpha: Tensor, beta: Tensor) -> None:

@@ -3,7 +3,6 @@
 Undefined values (a constant input, fewer than two points) are NaN and never an exception or a warning.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -57,27 +56,32 @@ def plcc_fitted(prediction: Array, label: Array) -> tuple[float, bool]:
     return (value, True) if fit.success and np.isfinite(value) else (float("nan"), False)
 
 
+BLOCK = 2**15
+"""Points of as many resamples as are worked on at once: 256 KiB each of what is needed of them."""
+
+
 def srcc_resampled(predictions: Sequence[Array], label: Array, counts: Array, unit: np.ndarray) -> Array:
     """SRCC of M predictions (N,) with a label (N,) in R resamples of C units, of which `unit` (N,) names each point's:
     `counts` (R, C) says how often each unit was drawn; returns (M, R), NaN for a prediction with a hole.
 
     Equal to `srcc(np.repeat(prediction, counts[r, unit]), np.repeat(label, counts[r, unit]))`, without sorting again:
-    midranks of a resample are running sums of its counts in the order of the values. Row by row, so that what is worked
-    on stays in the processor's cache.
+    midranks of a resample are running sums of its counts in the order of the values. So many resamples at a time that
+    what is worked on stays in the processor's cache.
     """
     values = np.full((len(predictions), len(counts)), np.nan)
     whole = {m: Ties.of(prediction) for m, prediction in enumerate(predictions) if not np.isnan(prediction).any()}
-    of_label = Ties.of(label)
-    for r, drawn in enumerate(counts if whole and len(label) else ()):
-        mass = drawn.take(unit)
-        total, cubes = mass.sum(), (mass * mass) @ mass
+    of_label, rows = Ties.of(label), max(1, BLOCK // max(1, len(label)))
+    for start in range(0, len(counts) if whole and len(label) else 0, rows):
+        mass = counts[start : start + rows].take(unit, axis=1)
+        total, cubes = mass.sum(1), _dots(mass * mass, mass)
         weighted = np.empty_like(mass)
-        weighted[of_label.order] = mass.take(of_label.order) * (of_label.ranks(mass) - total / 2)
-        rest, squares = mass @ weighted, of_label.squares(mass, total, cubes)
+        weighted[:, of_label.order] = mass.take(of_label.order, axis=1) * (of_label.ranks(mass) - total[:, None] / 2)
+        rest, squares = _dots(mass, weighted), of_label.squares(mass, total, cubes)
         for m, ties in whole.items():
-            norm = math.sqrt(max(0.0, squares * ties.squares(mass, total, cubes)))
-            if norm > 1e-9:
-                values[m, r] = min(1.0, max(-1.0, ties.cross(mass, weighted, rest) / norm))
+            norm = np.sqrt(np.maximum(0.0, squares * ties.squares(mass, total, cubes)))
+            defined = norm > 1e-9
+            found = ties.cross(mass, weighted, rest) / np.where(defined, norm, 1.0)
+            values[m, start : start + rows] = np.where(defined, found.clip(-1.0, 1.0), np.nan)
     return values
 
 
@@ -102,34 +106,40 @@ class Ties:
         return cls(order, np.searchsorted(ordered, ordered, "left"), np.searchsorted(ordered, ordered, "right") - 1)
 
     def ranks(self, mass: Array) -> Array:
-        """Midranks (N,), in sorted order and less a half, when value i occurs `mass[i]` (N,) times."""
+        """Midranks (B, N), in sorted order and less a half, when in resample b value i occurs `mass[b, i]` times."""
         below, above = self._bounds(mass)
         return (below + above) / 2
 
-    def squares(self, mass: Array, total: float, cubes: float) -> float:
-        """Sum of squares of the midranks about their mean over all occurrences: (W^3 - sum g^3)/12 for W = `total`
-        occurrences in groups of g equal ones (Kendall and Gibbons 1990, chapter 3); `cubes` is the sum of mass^3."""
+    def squares(self, mass: Array, total: Array, cubes: Array) -> Array:
+        """(B,): sums of squares of the midranks about their mean over all occurrences: (W^3 - sum g^3)/12 for W =
+        `total` occurrences in groups of g equal ones (Kendall and Gibbons 1990, chapter 3); `cubes` are the sums of
+        mass^3."""
         if self.first is None:
-            return float(total**3 - cubes) / 12
+            return np.asarray((total**3 - cubes) / 12)
         below, above = self._bounds(mass)
-        return float(total**3 - mass.take(self.order) @ (above - below) ** 2) / 12
+        return np.asarray((total**3 - _dots(mass.take(self.order, axis=1), (above - below) ** 2)) / 12)
 
-    def cross(self, mass: Array, weighted: Array, rest: float) -> float:
-        """Sum of the midranks times `weighted` (N,), which sums to zero; `rest` is `mass @ weighted`."""
+    def cross(self, mass: Array, weighted: Array, rest: Array) -> Array:
+        """(B,): sums of the midranks times `weighted` (B, N), which sum to zero; `rest` are those of mass times it."""
         if self.first is None:  # the midrank is `above - mass / 2`, and the sum over its second term knows no order
-            above = mass.take(self.order)
-            np.cumsum(above, out=above)
-            return float(above @ weighted.take(self.order) - rest / 2)
-        return float(self.ranks(mass) @ weighted.take(self.order))
+            above = mass.take(self.order, axis=1)
+            above.cumsum(1, out=above)
+            return np.asarray(_dots(above, weighted.take(self.order, axis=1)) - rest / 2)
+        return _dots(self.ranks(mass), weighted.take(self.order, axis=1))
 
     def _bounds(self, mass: Array) -> tuple[Array, Array]:
-        """How many occurrences are less than each sorted value, and how many are not greater: (N,) each."""
-        ordered = mass.take(self.order)
-        above = np.cumsum(ordered)
+        """How many occurrences are less than each sorted value, and how many are not greater: (B, N) each."""
+        ordered = mass.take(self.order, axis=1)
+        above = ordered.cumsum(1)
         below = above - ordered
         if self.first is None or self.last is None:
             return below, above
-        return below.take(self.first), above.take(self.last)
+        return below.take(self.first, axis=1), above.take(self.last, axis=1)
+
+
+def _dots(x: Array, y: Array) -> Array:
+    """(B,): of each row of one with that of the other."""
+    return np.asarray(np.einsum("bn,bn->b", x, y))
 
 
 def weighted_pearson(x: Array, y: Array, weights: Array) -> Array:

@@ -61,7 +61,7 @@ def test_resampled_srcc_equals_srcc_of_the_repeated_points(pair):
 
 
 def test_weighted_ranks_are_midranks_of_the_repeated_points():
-    ranks = Ties.of(np.array([3.0, 1.0, 3.0, 2.0])).ranks(np.array([1.0, 2.0, 1.0, 0.0])) + 0.5
+    (ranks,) = Ties.of(np.array([3.0, 1.0, 3.0, 2.0])).ranks(np.array([[1.0, 2.0, 1.0, 0.0]])) + 0.5
     assert ranks[[0, 2, 3]].tolist() == [1.5, 3.5, 3.5]
 
 

@@ -1,4 +1,4 @@
-"""The verbs: `python -m orchestrator plan|preflight|prefetch|rehearse|sweep|restore GRID`.
+"""The verbs: `python -m orchestrator plan|preflight|prefetch|rehearse|sweep|fsck|restore GRID`.
 
 Exit codes: 0 all that was planned is done; 1 something failed or is blocked; 2 the grid, a file or the store cannot be
 used; 130 interrupted.
@@ -92,6 +92,19 @@ def rehearse(
     from orchestrator.rehearse import run
 
     raise typer.Exit(run(grid, show.console(), keep))
+
+
+@app.command()
+def fsck(
+    grid: GridFile,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="make them unfinished: the next sweep runs them again")
+    ] = False,
+) -> None:
+    """Looks at every byte of the finished trials in the store, and lists damaged and stale ones."""
+    from orchestrator.integrity import run
+
+    raise typer.Exit(run(grid, repair, show.console()))
 
 
 @app.command()

@@ -4,7 +4,7 @@
     checkpoint/     what training needs to go on (removed when done)
     weights/        what children need
     scores.parquet  per-image scores;  curves.parquet  learning curves;  images/  restored images
-    record.json     status, digests, numbers, seconds, device, versions, history of attempts
+    record.json     status, digests and sizes of files, digests of inputs, numbers, seconds, device, versions, attempts
     DONE            the status, written last: a folder without it is unfinished, whatever else it holds
 
 A trial that failed has `attempts.jsonl` and no DONE. Whoever works on a trial holds an flock on `lock`; the kernel
@@ -82,10 +82,32 @@ class Store:
         folder = self.folder(kind, key)
         record["attempts"] = attempts(folder)
         record["files"] = {path: sha256(folder / path, sync=True) for path in data_files(folder)}
+        record["bytes"] = {path: (folder / path).stat().st_size for path in record["files"]}
+        record["inputs"] = dict(self._inputs(record))
         write_atomic(folder / "record.json", json.dumps(record, indent=1) + "\n")
         write_atomic(folder / "DONE", record["status"] + "\n")
         (folder / "progress.json").unlink(missing_ok=True)
         shutil.rmtree(folder / "checkpoint", ignore_errors=True)
+
+    def _inputs(self, record: dict[str, Any]) -> Iterator[tuple[str, str]]:
+        for role, parent in record["parents"].items():
+            with contextlib.suppress(FileNotFoundError):
+                yield role, self.content(self.record(parent["kind"], parent["key"]))
+
+    @staticmethod
+    def content(record: dict[str, Any]) -> str:
+        """Digest of all files of a finished trial, from its record."""
+        return hashlib.sha256(json.dumps(record["files"], sort_keys=True).encode()).hexdigest()
+
+    def reopen(self, kind: str, key: str, why: str) -> None:
+        """Makes a finished trial an unfinished one, without results, and notes why. DONE goes first. Raises
+        BlockingIOError while a live process works on it."""
+        with self.claim(kind, key) as folder:
+            (folder / "DONE").unlink(missing_ok=True)
+            _sync_folder(folder)
+            note_attempt(folder, outcome="damaged", note=why)
+            for name in ("record.json", *data_files(folder)):
+                (folder / name).unlink(missing_ok=True)
 
     def fail(self, kind: str, key: str, reason: str) -> None:
         """Marks a trial failed. Its attempts and their tracebacks are in `attempts.jsonl`; the next sweep retries."""

@@ -17,7 +17,7 @@ from typing import Any
 
 from rich.console import Console
 
-from orchestrator import checks, cost, matrix, naming, plan, preflight, show
+from orchestrator import checks, cost, integrity, matrix, naming, plan, preflight, show
 from orchestrator.forecast import Forecast, forecast, memory_faults, shares
 from orchestrator.grid import LAST_SWEEP, RESULTS, GridError, load
 from orchestrator.identity import key
@@ -26,7 +26,7 @@ from orchestrator.matrix import FACTORS
 from orchestrator.ready import ReadyQueue
 from orchestrator.sections import Grid
 from orchestrator.spec import KINDS, TRAINING_KINDS
-from orchestrator.store import Store, write_atomic
+from orchestrator.store import FINISHED, Store, write_atomic
 from orchestrator.work import Work
 
 EXIT_DONE, EXIT_INCOMPLETE, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
@@ -66,6 +66,13 @@ class Sweep:
         self.costs = cost.Costs(work, self.rehearsed(), self.grid.runtime.gpus_of)
         self.costs.learn(finished)
         planned = plan.build(specs, index, self.costs.seconds)
+        there = [(node.kind, node.key) for node in planned.nodes.values() if node.status in FINISHED]
+        self.damaged = integrity.faults(self.store, there)
+        if self.damaged:
+            whole = {address: status for address, status in index.items() if address not in self.damaged}
+            planned = plan.build(specs, whole, self.costs.seconds)
+            for (_, name), fault in self.damaged.items():
+                planned.nodes[name].why = f"damaged or stale: {fault}"
         plan.explain(planned, self.study.labels)
         return planned, naming.names(self.study.labels, (node.spec for node in planned.nodes.values()))
 
@@ -124,11 +131,9 @@ def run(file: Path, out: Console) -> int:
     if not sweep.plan.to_do() and _is_up_to_date(sweep):
         out.print(f"nothing to do: every trial is finished and {sweep.results}/report.html is up to date")
         return EXIT_DONE
-    mirror = _mirror(sweep)
-    code = _run_trials(sweep, mirror, out) if sweep.plan.to_do() else _mirror_only(mirror)
+    code, mirror = _run_rounds(sweep, out)
     if mirror.faults:
         out.print(f"[yellow]MLflow was not filled[/] ({mirror.faults[0]}); nothing is lost, the next sweep fills it")
-    sweep.plan, _ = sweep.replan()
     if code == EXIT_INTERRUPTED:
         return code
     _check(sweep, out)
@@ -155,6 +160,20 @@ def looked_over(file: Path, out: Console, offline: bool = True) -> Sweep:
         need = f"about {told.disk_bytes / 1e9:,.0f} GB, {sweep.store.root} has {free / 1e9:,.0f} GB free"
         out.print(f"[yellow]little room[/]: the sweep will write {need}; finished trials survive a full disk")
     return Sweep(file) if findings.looked_at else sweep
+
+
+def _run_rounds(sweep: Sweep, out: Console) -> tuple[int, Any]:
+    """(exit code, mirror). As a rule one round; another where a damaged trial came back with other bits, as under `fast`,
+    so that its children are stale."""
+    while True:
+        for (kind, name), fault in sweep.damaged.items():
+            out.print(f"[yellow]runs again[/]: {kind}/{name}: {fault}")
+        integrity.reopen(sweep.store, sweep.damaged)
+        mirror = _mirror(sweep)
+        code = _run_trials(sweep, mirror, out) if sweep.plan.to_do() else _mirror_only(mirror)
+        sweep.plan, _ = sweep.replan()
+        if code != EXIT_DONE or not sweep.plan.to_do():
+            return code, mirror
 
 
 def _run_trials(sweep: Sweep, mirror: Any, out: Console) -> int:

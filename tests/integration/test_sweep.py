@@ -124,6 +124,43 @@ def test_tables_and_mirror_are_made_again_without_ray_when_words_change_or_they_
     assert "nothing to do" in folder.run()[1]
 
 
+def test_damaged_trials_run_again_and_nothing_else(undisturbed: Folder, tmp_path: Path) -> None:
+    """A metric loses half of a file, a judging its record, a byte changes, which only `fsck` can see, and an input."""
+    shutil.copytree(undisturbed.path, tmp_path, dirs_exist_ok=True)
+    folder = Folder(tmp_path, GRID.read_text())
+    before, results = folder.finished(), folder.results()
+    metric, judging, flipped, stale = (
+        min((tmp_path / "results/store" / kind).iterdir())
+        for kind in ("fr_iqa", "judging", "benchmark", "iqa_transfer")
+    )
+    weights = next(metric.rglob("*.safetensors"))
+    weights.write_bytes(weights.read_bytes()[:100])
+    (judging / "record.json").unlink()
+    scores = flipped / "scores.parquet"
+    scores.write_bytes(scores.read_bytes()[:-1] + b"X")
+    record = json.loads((stale / "record.json").read_text())
+    record["inputs"] = dict.fromkeys(record["inputs"], "0" * 64)
+    (stale / "record.json").write_text(json.dumps(record))
+    code, output = folder.run("orchestrator", "plan", "grid.yaml")
+    assert "has changed since" in output
+    assert "weights/metric.safetensors has 100 bytes" in output
+    code, output = folder.run("orchestrator", "fsck", "grid.yaml")
+    assert (code, "4 damaged or stale" in output) == (1, True), output
+    code, output = folder.run("orchestrator", "fsck", "grid.yaml", "--repair")
+    assert code == 0, output
+    lost = {(path.parent.name, path.name) for path in (metric, judging, flipped, stale)}
+    assert before.keys() - folder.finished().keys() == lost
+    code, output = folder.run()
+    assert code == 0, output
+    assert folder.results() == results
+    again = {address for address in before if len(_starts(folder.store.folder(*address))) == 2}
+    assert again == lost
+
+
+def _starts(folder: Path) -> list[object]:
+    return [attempt for attempt in attempts(folder) if attempt["outcome"] == "started"]
+
+
 def test_growing_the_grid_runs_exactly_the_new_trials(undisturbed: Folder, tmp_path: Path) -> None:
     shutil.copytree(undisturbed.path, tmp_path, dirs_exist_ok=True)
     grown = GRID.read_text().replace("beside: [psnr]", "beside: [psnr, ssim]").replace("seeds: [0]", "seeds: [0, 1]")

@@ -49,15 +49,16 @@ ORCHESTRATOR = {
     "tracking": "identity manifests mirrored plan spec store",
     "mirror_reader": "tracking",
     "restore": "grid identity manifests matrix mirror_reader mirrored plan sections store",
+    "integrity": "grid plan store",
     "fetching": "manifests",
     "preflight": "fetching manifests sections spec store workers",
-    "sweep": "aggregate checks cost forecast grid identity manifests matrix naming plan preflight ready schedule "
-    "sections show spec store tracking work",
+    "sweep": "aggregate checks cost forecast grid identity integrity manifests matrix naming plan preflight ready "
+    "schedule sections show spec store tracking work",
     "prefetch": "fetching grid manifests store sweep",
     "shrink": "sections spec",
     "rehearse": "aggregate cost cost_table fetching grid identity manifests matrix naming plan preflight ready "
     "schedule sections show shrink spec store sweep work",
-    "__main__": "grid plan prefetch rehearse restore show sweep",
+    "__main__": "grid integrity plan prefetch rehearse restore show sweep",
 }
 # module -> what it imports inside functions alone: planning must not load it
 LAZY = {
@@ -65,7 +66,8 @@ LAZY = {
     "preflight": "workers.data.scan",
     "sweep": "orchestrator.aggregate orchestrator.schedule orchestrator.tracking",
     "rehearse": "orchestrator.aggregate",
-    "__main__": "orchestrator.plan orchestrator.prefetch orchestrator.rehearse orchestrator.restore orchestrator.sweep",
+    "__main__": "orchestrator.integrity orchestrator.plan orchestrator.prefetch orchestrator.rehearse "
+    "orchestrator.restore orchestrator.sweep",
 }
 HEAVY = {"ray": {"orchestrator.schedule"}, "mlflow": {"orchestrator.tracking"}, "torch": set(), "torchvision": set()}
 

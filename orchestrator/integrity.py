@@ -1,0 +1,105 @@
+"""Whether finished trials are still what was written: a damaged one is named and runs again, and so is one whose inputs
+have changed since it read them.
+
+A look without `deep` reads each record and asks the file system for the sizes of the files that it lists: three seconds
+for 20,000 trials. A deep one reads every byte.
+"""
+
+import json
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from orchestrator.grid import load
+from orchestrator.plan import Address
+from orchestrator.store import FINISHED, Store, sha256
+
+READERS = 16
+EXIT_WHOLE, EXIT_DAMAGED = 0, 1
+
+
+def run(file: Path, repair: bool, out: Console) -> int:
+    """The verb `fsck`: looks at every byte of every finished trial in the store of a grid, and with `repair` makes the
+    damaged and stale ones unfinished, so that the next sweep runs them. Exit code 1 where some are left."""
+    store = Store(load(file).runtime.storage)
+    finished = [address for address, status in store.index().items() if status in FINISHED]
+    found = faults(store, finished, deep=True)
+    out.print(f"{store.root}: {len(finished):,} finished trials, {len(found):,} damaged or stale", markup=False)
+    for (kind, key), fault in found.items():
+        out.print(f"  {kind}/{key}: {fault}", markup=False)
+    if not found:
+        return EXIT_WHOLE
+    if not repair:
+        out.print(f"next: .venv/bin/python -m orchestrator fsck {file} --repair", markup=False)
+        return EXIT_DAMAGED
+    reopened = reopen(store, found)
+    out.print(f"{reopened:,} of them are unfinished now; next: make sweep GRID={file}", markup=False)
+    return EXIT_WHOLE if reopened == len(found) else EXIT_DAMAGED
+
+
+def reopen(store: Store, found: dict[Address, str]) -> int:
+    """Makes trials unfinished; returns how many. Those that a live process works on are left to it."""
+    reopened = 0
+    for (kind, key), fault in found.items():
+        try:
+            store.reopen(kind, key, fault)
+        except BlockingIOError:
+            continue
+        reopened += 1
+    return reopened
+
+
+def faults(store: Store, trials: Iterable[Address], deep: bool = False) -> dict[Address, str]:
+    """What is wrong with each finished trial that is damaged, or stale: made from other inputs than its parents have
+    now. In the order of `trials`."""
+    asked = list(dict.fromkeys(trials))
+    with ThreadPoolExecutor(READERS) as pool:
+        found = dict(zip(asked, pool.map(lambda address: _damage(store, address, deep), asked), strict=True))
+    records = {address: record for address, (record, fault) in found.items() if not fault}
+    stale = {address: _stale(record, records) for address, record in records.items()}
+    told = {address: fault or stale[address] for address, (_, fault) in found.items()}
+    return {address: fault for address, fault in told.items() if fault}
+
+
+def _damage(store: Store, address: Address, deep: bool) -> tuple[dict[str, Any], str]:
+    """(record, what is wrong with its files)."""
+    folder = store.folder(*address)
+    try:
+        record = store.record(*address)
+    except FileNotFoundError:
+        return {}, "record.json is not there"
+    except (OSError, ValueError, TypeError):
+        return {}, "record.json cannot be read"
+    kind, key = address
+    if (record.get("kind"), record.get("key")) != address:
+        return record, f"record.json is of another trial, {record.get('kind')}/{record.get('key')}"
+    if record.get("status") != store.status(kind, key):
+        return record, f"DONE and record.json disagree: {store.status(kind, key)} and {record.get('status')}"
+    try:
+        if json.loads((folder / "spec.json").read_text()).get("key") != key:
+            return record, "spec.json is of another trial"
+    except (OSError, ValueError, AttributeError):
+        return record, "spec.json cannot be read"
+    for name, digest in record.get("files", {}).items():
+        path, written = folder / name, record.get("bytes", {}).get(name)  # older records have no sizes
+        if not path.is_file():
+            return record, f"{name} is not there"
+        if written is not None and path.stat().st_size != written:
+            return record, f"{name} has {path.stat().st_size:,} bytes, {written:,} were written"
+        if deep and sha256(path) != digest:
+            return record, f"{name} is not what was written: another digest"
+    return record, ""
+
+
+def _stale(record: dict[str, Any], records: dict[Address, dict[str, Any]]) -> str:
+    """Which input of a trial is another one now. Inputs that are damaged or unfinished are judged when they are there
+    again: as a rule they come back with the same bits."""
+    for role, digest in record.get("inputs", {}).items():
+        parent = record["parents"][role]
+        address = parent["kind"], parent["key"]
+        if address in records and Store.content(records[address]) != digest:
+            return f"its input {role} ({parent['kind']}/{parent['key']}) has changed since"
+    return ""

@@ -1,0 +1,130 @@
+"""Finished trials that are not what was written any more: found, named, and stale children only where bits changed."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from orchestrator import integrity
+from orchestrator.identity import key
+from orchestrator.matrix import Study
+from orchestrator.spec import Trial, parents
+from orchestrator.store import Store, attempts, identity_record
+
+Damage = Callable[[Path], object]
+
+
+def finish(store: Store, spec: Trial, scores: bytes = b"scores") -> Path:
+    """What a sweep does with one trial."""
+    folder = store.prepare(spec)
+    (folder / "weights").mkdir(exist_ok=True)
+    (folder / "weights" / "some.safetensors").write_bytes(b"weights")
+    (folder / "scores.parquet").write_bytes(scores)
+    store.finish(spec.KIND, key(spec), {**identity_record(spec), "status": "done", "numbers": {}, "seconds": 1.0})
+    return folder
+
+
+@pytest.fixture
+def family(micro: Study) -> tuple[Trial, Trial]:
+    """A trial and one of its parents, which has none itself."""
+    found = [label.spec for label in micro.labels if label.role == "metric"]
+    return next((spec, parent) for spec in found for _, parent in parents(spec) if not list(parents(parent)))
+
+
+@pytest.fixture
+def store(tmp_path: Path, family: tuple[Trial, Trial]) -> Store:
+    """Holds both."""
+    store = Store(tmp_path / "store")
+    for spec in reversed(family):
+        finish(store, spec)
+    return store
+
+
+def faults(store: Store, *, deep: bool = False) -> dict[tuple[str, str], str]:
+    return integrity.faults(store, store.index(), deep)
+
+
+def _flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[0] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (lambda folder: (folder / "record.json").unlink(), "record.json is not there"),
+        (lambda folder: (folder / "record.json").write_text("{"), "record.json cannot be read"),
+        (lambda folder: (folder / "record.json").write_text("[1]"), "record.json cannot be read"),
+        (lambda folder: (folder / "spec.json").write_text("{}"), "spec.json is of another trial"),
+        (lambda folder: (folder / "spec.json").unlink(), "spec.json cannot be read"),
+        (lambda folder: (folder / "DONE").write_text("diverged\n"), "DONE and record.json disagree: diverged and done"),
+        (lambda folder: (folder / "scores.parquet").unlink(), "scores.parquet is not there"),
+        (
+            lambda folder: (folder / "weights/some.safetensors").write_bytes(b"weig"),
+            "weights/some.safetensors has 4 bytes, 7 were written",
+        ),
+    ],
+)
+def test_damage_is_seen_without_reading_every_byte(
+    damage: Damage, said: str, store: Store, family: tuple[Trial, Trial]
+) -> None:
+    assert faults(store) == {}
+    spec = family[0]
+    damage(store.folder(spec.KIND, key(spec)))
+    assert faults(store) == {(spec.KIND, key(spec)): said}
+
+
+def test_a_flipped_bit_is_seen_by_a_deep_look_alone(store: Store, family: tuple[Trial, Trial]) -> None:
+    spec = family[0]
+    _flip(store.folder(spec.KIND, key(spec)) / "scores.parquet")
+    assert faults(store) == {}
+    assert faults(store, deep=True) == {
+        (spec.KIND, key(spec)): "scores.parquet is not what was written: another digest"
+    }
+
+
+def test_a_folder_under_another_name_is_seen(store: Store, family: tuple[Trial, Trial]) -> None:
+    folder = store.folder(family[0].KIND, key(family[0]))
+    shutil.copytree(folder, folder.with_name("0" * 16))
+    found = faults(store)
+    assert found == {(family[0].KIND, "0" * 16): f"record.json is of another trial, {family[0].KIND}/{key(family[0])}"}
+
+
+def test_a_child_is_stale_only_where_its_input_came_back_with_other_bits(
+    store: Store, family: tuple[Trial, Trial]
+) -> None:
+    child, parent = family
+    store.reopen(parent.KIND, key(parent), "scores.parquet is not there")
+    assert store.status(parent.KIND, key(parent)) is None
+    assert faults(store) == {}  # nothing is known before the parent is there again
+    finish(store, parent)
+    assert faults(store) == {}
+    finish(store, parent, scores=b"others")
+    ((address, said),) = faults(store).items()
+    assert address == (child.KIND, key(child))
+    assert said.endswith(f"({parent.KIND}/{key(parent)}) has changed since")
+
+
+def test_records_of_before_have_neither_sizes_nor_inputs(store: Store, family: tuple[Trial, Trial]) -> None:
+    file = store.folder(family[0].KIND, key(family[0])) / "record.json"
+    record = json.loads(file.read_text())
+    file.write_text(json.dumps({name: value for name, value in record.items() if name not in ("bytes", "inputs")}))
+    assert faults(store, deep=True) == {}
+
+
+def test_a_reopened_trial_is_unfinished_and_says_why(store: Store, family: tuple[Trial, Trial]) -> None:
+    spec = family[0]
+    assert integrity.reopen(store, {(spec.KIND, key(spec)): "record.json is not there"}) == 1
+    folder = store.folder(spec.KIND, key(spec))
+    assert {path.name for path in folder.rglob("*") if path.is_file()} == {"spec.json", "attempts.jsonl", "lock"}
+    assert attempts(folder)[-1]["note"] == "record.json is not there"
+
+
+def test_a_trial_that_somebody_works_on_is_left_alone(store: Store, family: tuple[Trial, Trial]) -> None:
+    spec = family[0]
+    with store.claim(spec.KIND, key(spec)):
+        assert integrity.reopen(store, {(spec.KIND, key(spec)): "why"}) == 0
+    assert store.status(spec.KIND, key(spec)) == "done"

@@ -163,8 +163,8 @@ def looked_over(file: Path, out: Console, offline: bool = True) -> Sweep:
 
 
 def _run_rounds(sweep: Sweep, out: Console) -> tuple[int, Any]:
-    """(exit code, mirror). As a rule one round; another where a damaged trial came back with other bits, as under `fast`,
-    so that its children are stale."""
+    """(exit code, mirror). As a rule one round; another where a damaged trial came back with other bits, as it may
+    under `fast`: its children are stale then."""
     while True:
         for (kind, name), fault in sweep.damaged.items():
             out.print(f"[yellow]runs again[/]: {kind}/{name}: {fault}")

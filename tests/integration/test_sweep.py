@@ -202,7 +202,7 @@ def test_a_failure_blocks_its_dependents_and_nothing_else(undisturbed: Folder, t
     metric = next(label.spec for label in labels if label.role == "metric" and label.loss == "convnext")
     weights = folder.store.folder("fr_iqa", key(metric)) / "weights/metric.safetensors"
     whole = weights.read_bytes()
-    weights.write_bytes(whole[:1000])  # the damage
+    weights.write_bytes(bytes(len(whole)))  # damage that only fsck would see: a shorter file would be made again
     lost = [label for label in labels if label.role == "optimization" and label.loss == "convnext"]
     for kind in ("super_resolution", "restoration", "judging", "iqa_transfer", "benchmark"):
         shutil.rmtree(folder.store.root / kind)

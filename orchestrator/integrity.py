@@ -1,8 +1,8 @@
 """Whether finished trials are still what was written: a damaged one is named and runs again, and so is one whose inputs
 have changed since it read them.
 
-A look without `deep` reads each record and asks the file system for the sizes of the files that it lists: three seconds
-for 20,000 trials. A deep one reads every byte.
+A look without `deep` reads each record and asks the file system for the sizes of the files that it lists: a third of a
+second for the demo's 1,385 trials. A deep one reads every byte.
 """
 
 import json
@@ -17,7 +17,8 @@ from orchestrator.grid import load
 from orchestrator.plan import Address
 from orchestrator.store import FINISHED, Store, sha256
 
-READERS = 16
+READERS = 4
+"""Threads. On a local disk one is faster (0.2 against 0.33 s for 1,385 trials), on shared storage they wait together."""
 EXIT_WHOLE, EXIT_DAMAGED = 0, 1
 
 
@@ -79,7 +80,7 @@ def _damage(store: Store, address: Address, deep: bool) -> tuple[dict[str, Any],
     if record.get("status") != store.status(kind, key):
         return record, f"DONE and record.json disagree: {store.status(kind, key)} and {record.get('status')}"
     try:
-        if json.loads((folder / "spec.json").read_text()).get("key") != key:
+        if deep and json.loads((folder / "spec.json").read_text()).get("key") != key:
             return record, "spec.json is of another trial"
     except (OSError, ValueError, AttributeError):
         return record, "spec.json cannot be read"

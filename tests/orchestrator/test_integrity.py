@@ -58,8 +58,6 @@ def _flip(path: Path) -> None:
         (lambda folder: (folder / "record.json").unlink(), "record.json is not there"),
         (lambda folder: (folder / "record.json").write_text("{"), "record.json cannot be read"),
         (lambda folder: (folder / "record.json").write_text("[1]"), "record.json cannot be read"),
-        (lambda folder: (folder / "spec.json").write_text("{}"), "spec.json is of another trial"),
-        (lambda folder: (folder / "spec.json").unlink(), "spec.json cannot be read"),
         (lambda folder: (folder / "DONE").write_text("diverged\n"), "DONE and record.json disagree: diverged and done"),
         (lambda folder: (folder / "scores.parquet").unlink(), "scores.parquet is not there"),
         (
@@ -84,6 +82,13 @@ def test_a_flipped_bit_is_seen_by_a_deep_look_alone(store: Store, family: tuple[
     assert faults(store, deep=True) == {
         (spec.KIND, key(spec)): "scores.parquet is not what was written: another digest"
     }
+
+
+@pytest.mark.parametrize(("content", "said"), [("{}", "is of another trial"), ("{", "cannot be read")])
+def test_a_deep_look_reads_the_spec(content: str, said: str, store: Store, family: tuple[Trial, Trial]) -> None:
+    spec = family[0]
+    (store.folder(spec.KIND, key(spec)) / "spec.json").write_text(content)
+    assert faults(store, deep=True) == {(spec.KIND, key(spec)): f"spec.json {said}"}
 
 
 def test_a_folder_under_another_name_is_seen(store: Store, family: tuple[Trial, Trial]) -> None:

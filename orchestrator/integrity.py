@@ -58,11 +58,21 @@ def faults(store: Store, trials: Iterable[Address], deep: bool = False) -> dict[
     now. In the order of `trials`."""
     asked = list(dict.fromkeys(trials))
     with ThreadPoolExecutor(READERS) as pool:
-        found = dict(zip(asked, pool.map(lambda address: _damage(store, address, deep), asked), strict=True))
+        found = dict(zip(asked, pool.map(lambda address: _look(store, address, deep), asked), strict=True))
     records = {address: record for address, (record, fault) in found.items() if not fault}
     stale = {address: _stale(record, records) for address, record in records.items()}
     told = {address: fault or stale[address] for address, (_, fault) in found.items()}
     return {address: fault for address, fault in told.items() if fault}
+
+
+def _look(store: Store, address: Address, deep: bool) -> tuple[dict[str, Any], str]:
+    """As `_damage`, also where a record is JSON but no record, or a file cannot be read."""
+    try:
+        return _damage(store, address, deep)
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return {}, "record.json is not a record"
+    except OSError as error:
+        return {}, f"{error.filename}: {error.strerror}"
 
 
 def _damage(store: Store, address: Address, deep: bool) -> tuple[dict[str, Any], str]:
@@ -92,6 +102,8 @@ def _damage(store: Store, address: Address, deep: bool) -> tuple[dict[str, Any],
             return record, f"{name} has {path.stat().st_size:,} bytes, {written:,} were written"
         if deep and sha256(path) != digest:
             return record, f"{name} is not what was written: another digest"
+    if not all({"kind", "key"} <= record["parents"][role].keys() for role in record.get("inputs", {})):
+        return record, "record.json does not say where an input came from"
     return record, ""
 
 

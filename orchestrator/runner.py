@@ -35,6 +35,7 @@ def run_trial(config: Mapping[str, Any]) -> str:
         note_progress(folder, 0, 0)
         note_attempt(folder, outcome="started", **started)
         try:
+            inputs = store.inputs(config["identity"]["parents"])  # as they are read, not as they will be
             record = trial.run(*_spec_and_context(config, store, folder))
         except Interrupted as stop:
             note_attempt(folder, outcome="interrupted", note=str(stop), **started)
@@ -43,7 +44,7 @@ def run_trial(config: Mapping[str, Any]) -> str:
             note_attempt(folder, outcome="error", traceback=traceback.format_exc(), **started)
             raise
         note_attempt(folder, outcome=record["status"], **started)
-        store.finish(kind, key, {**config["identity"], **record, "provenance": config["provenance"]})
+        store.finish(kind, key, {**config["identity"], **record, "inputs": inputs, "provenance": config["provenance"]})
         return str(record["status"])
 
 

@@ -18,7 +18,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -83,21 +83,19 @@ class Store:
         record["attempts"] = attempts(folder)
         record["files"] = {path: sha256(folder / path, sync=True) for path in data_files(folder)}
         record["bytes"] = {path: (folder / path).stat().st_size for path in record["files"]}
-        record["inputs"] = dict(self._inputs(record))
         write_atomic(folder / "record.json", json.dumps(record, indent=1) + "\n")
         write_atomic(folder / "DONE", record["status"] + "\n")
         (folder / "progress.json").unlink(missing_ok=True)
         shutil.rmtree(folder / "checkpoint", ignore_errors=True)
 
-    def _inputs(self, record: dict[str, Any]) -> Iterator[tuple[str, str]]:
-        for role, parent in record["parents"].items():
-            with contextlib.suppress(FileNotFoundError):
-                yield role, self.content(self.record(parent["kind"], parent["key"]))
+    def inputs(self, parents: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
+        """Digest of each parent's files as they are now, by role; `parents` as in a record."""
+        return {role: self.content(self.record(parent["kind"], parent["key"])) for role, parent in parents.items()}
 
     @staticmethod
     def content(record: dict[str, Any]) -> str:
         """Digest of all files of a finished trial, from its record."""
-        return hashlib.sha256(json.dumps(record["files"], sort_keys=True).encode()).hexdigest()
+        return hashlib.sha256(json.dumps(record.get("files", {}), sort_keys=True).encode()).hexdigest()
 
     def reopen(self, kind: str, key: str, why: str) -> None:
         """Makes a finished trial an unfinished one, without results, and notes why. DONE goes first. Raises

@@ -171,9 +171,12 @@ def _run_rounds(sweep: Sweep, out: Console) -> tuple[int, Any]:
         integrity.reopen(sweep.store, sweep.damaged)
         mirror = _mirror(sweep)
         code = _run_trials(sweep, mirror, out) if sweep.plan.to_do() else _mirror_only(mirror)
+        before = sweep.damaged
         sweep.plan, _ = sweep.replan()
         if code != EXIT_DONE or not sweep.plan.to_do():
             return code, mirror
+        if sweep.damaged == before:  # another driver holds them: its business
+            return EXIT_INCOMPLETE, mirror
 
 
 def _run_trials(sweep: Sweep, mirror: Any, out: Console) -> int:

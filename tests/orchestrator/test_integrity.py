@@ -22,7 +22,9 @@ def finish(store: Store, spec: Trial, scores: bytes = b"scores") -> Path:
     (folder / "weights").mkdir(exist_ok=True)
     (folder / "weights" / "some.safetensors").write_bytes(b"weights")
     (folder / "scores.parquet").write_bytes(scores)
-    store.finish(spec.KIND, key(spec), {**identity_record(spec), "status": "done", "numbers": {}, "seconds": 1.0})
+    identity = identity_record(spec)
+    record = {**identity, "inputs": store.inputs(identity["parents"]), "status": "done", "numbers": {}, "seconds": 1.0}
+    store.finish(spec.KIND, key(spec), record)
     return folder
 
 
@@ -52,12 +54,19 @@ def _flip(path: Path) -> None:
     path.write_bytes(content)
 
 
+def _rewrite(folder: Path, **values: object) -> None:
+    record = json.loads((folder / "record.json").read_text())
+    (folder / "record.json").write_text(json.dumps(record | values))
+
+
 @pytest.mark.parametrize(
     ("damage", "said"),
     [
         (lambda folder: (folder / "record.json").unlink(), "record.json is not there"),
         (lambda folder: (folder / "record.json").write_text("{"), "record.json cannot be read"),
         (lambda folder: (folder / "record.json").write_text("[1]"), "record.json cannot be read"),
+        (lambda folder: _rewrite(folder, files=[1]), "record.json is not a record"),
+        (lambda folder: _rewrite(folder, inputs={"nobody": ""}), "record.json is not a record"),
         (lambda folder: (folder / "DONE").write_text("diverged\n"), "DONE and record.json disagree: diverged and done"),
         (lambda folder: (folder / "scores.parquet").unlink(), "scores.parquet is not there"),
         (

@@ -102,7 +102,7 @@ def fsck(
     ] = False,
 ) -> None:
     """Looks at every byte of the finished trials in the store, and lists damaged and stale ones."""
-    from orchestrator.integrity import run
+    from orchestrator.fsck import run
 
     raise typer.Exit(run(grid, repair, show.console()))
 

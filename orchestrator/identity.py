@@ -11,6 +11,8 @@ from typing import Any
 
 from orchestrator.spec import Model, Trial, field_names
 
+Address = tuple[str, str]
+"""Kind and key of a trial: where the store has it."""
 KEY_DIGITS = 16  # 64 bits: among 10^6 trials two share a name with probability 3e-8; records hold the whole digest
 
 

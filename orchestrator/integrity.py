@@ -8,37 +8,13 @@ second for the demo's 1,385 trials. A deep one reads every byte.
 import json
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
-from orchestrator.grid import load
-from orchestrator.plan import Address
-from orchestrator.store import FINISHED, Store, sha256
+from orchestrator.identity import Address
+from orchestrator.store import Store, sha256
 
 READERS = 4
 """Threads. On a local disk one is faster (0.2 against 0.33 s for 1,385 trials); on shared storage all would wait."""
-EXIT_WHOLE, EXIT_DAMAGED = 0, 1
-
-
-def run(file: Path, repair: bool, out: Console) -> int:
-    """The verb `fsck`: looks at every byte of every finished trial in the store of a grid, and with `repair` makes the
-    damaged and stale ones unfinished, so that the next sweep runs them. Exit code 1 where some are left."""
-    store = Store(load(file).runtime.storage)
-    finished = [address for address, status in store.index().items() if status in FINISHED]
-    found = faults(store, finished, deep=True)
-    out.print(f"{store.root}: {len(finished):,} finished trials, {len(found):,} damaged or stale", markup=False)
-    for (kind, key), fault in found.items():
-        out.print(f"  {kind}/{key}: {fault}", markup=False)
-    if not found:
-        return EXIT_WHOLE
-    if not repair:
-        out.print(f"next: .venv/bin/python -m orchestrator fsck {file} --repair", markup=False)
-        return EXIT_DAMAGED
-    reopened = reopen(store, found)
-    out.print(f"{reopened:,} of them are unfinished now; next: make sweep GRID={file}", markup=False)
-    return EXIT_WHOLE if reopened == len(found) else EXIT_DAMAGED
 
 
 def reopen(store: Store, found: dict[Address, str]) -> int:

@@ -5,11 +5,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from orchestrator.identity import key
+from orchestrator.identity import Address, key
 from orchestrator.matrix import FACTORS, Label
 from orchestrator.spec import KINDS, Trial, parents
 
-Address = tuple[str, str]  # (kind, key)
 TO_DO = ("to do", "failed")
 
 

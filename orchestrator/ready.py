@@ -1,7 +1,7 @@
 """The queue of a sweep: hands out trials whose parents are done, longest remaining path first. Knows nothing of Ray."""
 
 import heapq
-from collections import Counter
+from collections import Counter, deque
 
 from orchestrator.plan import TO_DO, Node, Plan
 
@@ -19,16 +19,18 @@ class ReadyQueue:
         }
         self.heap: list[tuple[float, int, str]] = []
         self.order = {name: i for i, name in enumerate(plan.nodes)}
+        self.deferred: deque[str] = deque()
         self.blocked_by: dict[str, str] = {}
         self.running: set[str] = set()
         for name in plan.nodes:
             self._release(name)
 
     def pop(self) -> Node | None:
-        """The ready trial with the longest remaining path, now running; None when none is ready."""
-        if not self.heap:
+        """The ready trial with the longest remaining path, now running; None when none is ready. Those that another
+        driver runs come last."""
+        if not self.heap and not self.deferred:
             return None
-        name = heapq.heappop(self.heap)[2]
+        name = heapq.heappop(self.heap)[2] if self.heap else self.deferred.popleft()
         self.state[name] = "running"
         self.running.add(name)
         return self.nodes[name]
@@ -49,13 +51,19 @@ class ReadyQueue:
 
     def exhausted(self) -> bool:
         """Whether nothing is ready and nothing runs: what still waits never will."""
-        return not self.heap and not self.running
+        return not self.heap and not self.deferred and not self.running
+
+    def defer(self, name: str) -> None:
+        """Puts a running trial back that another driver's worker holds: it is looked at again after all others."""
+        self.running.discard(name)
+        self.state[name] = "waiting"
+        self.deferred.append(name)
 
     def counts(self) -> Counter[str]:
         """Number of trials in each state; `ready` are those that could start now."""
         counts = Counter(self.state.values())
-        counts["ready"] = len(self.heap)
-        counts["waiting"] -= len(self.heap)
+        counts["ready"] = len(self.heap) + len(self.deferred)
+        counts["waiting"] -= counts["ready"]
         return counts
 
     def _release(self, name: str) -> None:

@@ -178,7 +178,7 @@ def _run_trials(planned: plan.Plan, store: Store, grid: Grid, names: dict[str, s
         progress.append(show.Progress(out, queue, store, names, PROGRESS_SECONDS * 3))
         progress[0].__enter__()
 
-    listener = schedule.Listener(started, lambda node, status: None)
+    listener = schedule.Listener(started, lambda node, status: None, lambda line: out.print(line, markup=False))
     try:
         with signals(stop):
             return schedule.run(planned, store, grid.runtime, stop, provenance(), listener, rehearsal=True)

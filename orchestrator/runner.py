@@ -6,26 +6,37 @@ Imports the workers only when a trial runs: the driver knows this module too.
 import json
 import os
 import socket
+import time
 import traceback
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from orchestrator import integrity
 from orchestrator.manifests import SOURCES
 from orchestrator.spec import decode, parents
 from orchestrator.store import FINISHED, Store, note_attempt, note_progress
 
+PATIENCE_SECONDS = 20.0
+"""How long a worker, with all that it reserves, waits for a trial that another driver's worker holds."""
+
 
 def run_trial(config: Mapping[str, Any]) -> str:
-    """Runs one prepared trial in this process: done, diverged or interrupted. Exceptions are noted in the trial's
-    history and raised again, so that Tune retries."""
+    """Runs one prepared trial in this process: done, diverged, interrupted, held by another driver's worker, or
+    `without input`: the files of one are damaged, which is unfinished now. Exceptions are noted in the trial's history
+    and raised again, so that Tune retries."""
     store, kind, key = Store(config["store"]), config["kind"], config["key"]
+    stopped, since = Path(config["stop"]).exists, time.monotonic()
+
+    def impatient() -> bool:
+        return stopped() or time.monotonic() - since > PATIENCE_SECONDS
+
     with ExitStack() as held:
         try:
-            folder = held.enter_context(store.claim(kind, key, give_up=Path(config["stop"]).exists))
-        except BlockingIOError:  # stopped while another driver's worker holds the trial
-            return "interrupted"
+            folder = held.enter_context(store.claim(kind, key, impatient, config.get("node", "")))
+        except BlockingIOError:
+            return "interrupted" if stopped() else "held"
         if (status := store.status(kind, key)) in FINISHED:
             return str(status)  # another driver was faster
         from workers import trial
@@ -35,8 +46,12 @@ def run_trial(config: Mapping[str, Any]) -> str:
         note_progress(folder, 0, 0)
         note_attempt(folder, outcome="started", **started)
         try:
+            if damaged := _damaged_inputs(store, config["identity"]["parents"]):
+                note_attempt(folder, outcome="without input", note=damaged, **started)
+                return "without input"
             inputs = store.inputs(config["identity"]["parents"])  # as they are read, not as they will be
-            record = trial.run(*_spec_and_context(config, store, folder))
+            work = store.workspace(kind, key)
+            record = trial.run(*_spec_and_context(config, store, folder, work))
         except Interrupted as stop:
             note_attempt(folder, outcome="interrupted", note=str(stop), **started)
             return "interrupted"
@@ -44,18 +59,27 @@ def run_trial(config: Mapping[str, Any]) -> str:
             note_attempt(folder, outcome="error", traceback=traceback.format_exc(), **started)
             raise
         note_attempt(folder, outcome=record["status"], **started)
-        store.finish(kind, key, {**config["identity"], **record, "inputs": inputs, "provenance": config["provenance"]})
+        store.finish(work, {**config["identity"], **record, "inputs": inputs, "provenance": config["provenance"]})
         return str(record["status"])
 
 
-def _spec_and_context(config: Mapping[str, Any], store: Store, folder: Path) -> tuple[Any, Any]:
+def _damaged_inputs(store: Store, parents: Mapping[str, Mapping[str, str]]) -> str:
+    """What is wrong with the inputs of a trial, every byte of which is looked at; empty where nothing is. Damaged ones
+    are unfinished from now on: the next round of the sweep runs them again."""
+    found = integrity.faults(store, [(parent["kind"], parent["key"]) for parent in parents.values()], deep=True)
+    integrity.reopen(store, found)
+    return "; ".join(f"{kind}/{key}: {fault}" for (kind, key), fault in found.items())
+
+
+def _spec_and_context(config: Mapping[str, Any], store: Store, folder: Path, work: Path) -> tuple[Any, Any]:
     from workers import sources
     from workers.context import Context
 
     spec = decode(json.loads((folder / "spec.json").read_text()))
     return spec, Context(
         inputs={role: store.folder(parent.kind, parent.key) for role, parent in parents(spec)},
-        out=folder,
+        out=work,
+        checkpoints=folder / "checkpoint",
         key=config["key"],
         device=config["device"],
         count_flops=config.get("rehearsal", False),

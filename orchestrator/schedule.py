@@ -7,9 +7,12 @@ scratch: the store says what is done, and running again plans again.
 
 import logging
 import os
+import signal
 import tempfile
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,14 +29,17 @@ import ray
 from ray import tune
 from ray.tune.execution.tune_controller import TuneController
 from ray.tune.search import Searcher
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from orchestrator import reaper
+from orchestrator.lease import Holder
 from orchestrator.plan import Node, Plan
 from orchestrator.ready import ReadyQueue
 from orchestrator.runner import run_trial
 from orchestrator.sections import Runtime
 from orchestrator.spec import KINDS
-from orchestrator.store import Store, attempts, identity_record
+from orchestrator.stalls import IDLE_SECONDS, Stalls
+from orchestrator.store import Store, attempts, identity_record, note_attempt
 
 # Tune has no setting against its snapshot of all trials (15 kB each, twice on disk) for a restore that never comes, and
 # wants to find the file: without trials, then.
@@ -74,6 +80,8 @@ class Listener:
     """Takes the address of the dashboard and the queue, whose state changes as trials end."""
     ended: Callable[[Node, str], None]
     """Takes a trial and how it ended: done, diverged, failed or interrupted."""
+    told: Callable[[str], None]
+    """Takes a line about trials that hang, or about why none can start."""
 
 
 def run(
@@ -105,7 +113,8 @@ def run(
             slots = max(1, int(ray.cluster_resources().get("CPU", 1) // runtime.cpus))
             os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(slots + 2)
             searcher = ReadyTrials(queue, store, given, outcome, stop, listener, most=slots + 2)
-            _tuner(searcher, runtime, scratch).fit()
+            with _watched(queue, store, runtime, listener):
+                _tuner(searcher, runtime, scratch).fit()
         finally:
             ray.shutdown()
             stop.file.unlink(missing_ok=True)
@@ -113,10 +122,76 @@ def run(
     return outcome
 
 
+LOOK_SECONDS = 5.0
+
+
+@contextmanager
+def _watched(queue: ReadyQueue, store: Store, runtime: Runtime, listener: Listener) -> Iterator[None]:
+    """Within it a thread ends trials that hang, and says why when none can start."""
+    stalls, ended = Stalls(store, runtime.hang_seconds), threading.Event()
+
+    def look() -> None:
+        while not ended.wait(min(LOOK_SECONDS, runtime.hang_seconds / 4)):
+            handed_out = [queue.nodes[name] for name in sorted(queue.running.copy())]
+            for node, holder in stalls.hung(handed_out, {node["NodeID"] for node in _nodes()}):
+                note = f"no progress for {runtime.hang_seconds:g} s (runtime.hang_seconds)"
+                if _end_process(holder):
+                    note_attempt(store.folder(node.kind, node.key), outcome="hung", note=note, process=holder.process)
+                    listener.told(f"ended: {node.kind} {node.key} on {holder.host}: {note}; it is tried again")
+            if handed_out and (idle := stalls.idle_seconds()) > IDLE_SECONDS:
+                listener.told(_why_idle(handed_out, stalls, runtime, idle))
+
+    thread = threading.Thread(target=look, name="stalls", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def _nodes() -> list[dict[str, Any]]:
+    """The cluster's living nodes."""
+    return [node for node in ray.nodes() if node["Alive"]]
+
+
+def _end_process(holder: Holder) -> bool:
+    """Kills a worker on its node, also one that is stopped; False where the node cannot be reached, which Ray gives up
+    by itself, and where the process has ended."""
+    here = NodeAffinitySchedulingStrategy(holder.node, soft=False)
+    kill = ray.remote(num_cpus=0, max_retries=0)(os.kill).options(scheduling_strategy=here)
+    try:
+        ray.get(kill.remote(holder.process, signal.SIGKILL), timeout=60)
+    except (ray.exceptions.RayError, ProcessLookupError):
+        return False
+    return True
+
+
+def _why_idle(handed_out: list[Node], stalls: Stalls, runtime: Runtime, seconds: float) -> str:
+    """What trials that could start wait for, and what each node has."""
+    kinds = Counter(node.kind for node in handed_out)
+    wanted = ", ".join(f"{n} {kind} ({_amount(runtime.cpus, runtime.gpus_of(kind))})" for kind, n in kinds.items())
+    others = ", ".join(f"process {by.process} on {by.host}" for by in stalls.elsewhere)
+    reason = f"held by another sweep ({others})" if others else "waiting for room or for a worker to start"
+    nodes = ", ".join(f"{node['NodeManagerHostname']} ({_of(node['Resources'])})" for node in _nodes())
+    return (
+        f"nothing has run for {seconds:.0f} s: {wanted}: {reason}; nodes: {nodes or 'none'}; "
+        f"free: {_of(ray.available_resources())}"
+    )
+
+
+def _of(resources: Mapping[str, float]) -> str:
+    return _amount(resources.get("CPU", 0), resources.get("GPU", 0))
+
+
+def _amount(cpus: float, gpus: float) -> str:
+    return f"{cpus:g} CPUs, {gpus:g} GPUs"
+
+
 def _check_resources(runtime: Runtime) -> None:
     """OSError unless one node of the cluster has what one trial reserves: it would wait for ever, without a word."""
     gpus = max(map(runtime.gpus_of, KINDS))
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    nodes = [node["Resources"] for node in _nodes()]
     if any(node.get("CPU", 0) >= runtime.cpus and node.get("GPU", 0) >= gpus for node in nodes):
         return
     found = ", ".join(f"{node.get('CPU', 0):g} CPUs and {node.get('GPU', 0):g} GPUs" for node in nodes)
@@ -225,6 +300,9 @@ class ReadyTrials(Searcher):
         """`error` comes once retries are used up."""
         node = self.trials.pop(trial_id)
         status = "failed" if error or not result else result["trial_status"]
+        if status == "held":
+            self.queue.defer(node.key)
+            return
         if status == "failed":
             self._note_failure(node)
         self.queue.finish(node.key, status)
@@ -273,5 +351,5 @@ class TrialActor(tune.Trainable):
 
     def step(self) -> dict[str, Any]:
         """The whole trial; Tune sees one result."""
-        device = "cuda" if ray.get_gpu_ids() else "cpu"
-        return {"trial_status": run_trial({**self.config, "device": device}), "done": True}
+        here = {"device": "cuda" if ray.get_gpu_ids() else "cpu", "node": ray.get_runtime_context().get_node_id()}
+        return {"trial_status": run_trial({**self.config, **here}), "done": True}

@@ -5,27 +5,33 @@
     weights/        what children need
     scores.parquet  per-image scores;  curves.parquet  learning curves;  images/  restored images
     record.json     status, digests and sizes of files, digests of inputs, numbers, seconds, device, versions, attempts
-    DONE            the status, written last: a folder without it is unfinished, whatever else it holds
+    DONE            the status, moved in last: a folder without it is unfinished, whatever else it holds
 
-A trial that failed has `attempts.jsonl` and no DONE. Whoever works on a trial holds an flock on `lock`; the kernel
-releases it when the process dies, so there is no stale lock to remove.
+A trial that failed has `attempts.jsonl` and no DONE. Whoever works on a trial holds the lease `lock` (lease.py) and
+writes its results to a `work.*` folder of its own, from which they are moved when all of them have reached the disk.
+Whoever gets the lease removes the work folders of those before: a holder that hung, lost its lease and goes on later
+finds no place to write to, and no move of it can succeed.
 """
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import os
 import shutil
 import time
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from orchestrator import lease
 from orchestrator.identity import digest, key, spec_json
 from orchestrator.spec import KINDS, Trial, parents
 
 FINISHED = ("done", "diverged")
+WORK = "work."
+OWN = {"spec.json", "record.json", "DONE", "FAILED", "lock", "attempts.jsonl", "progress.json", "checkpoint"}
+"""The store's bookkeeping and the checkpoint: what is no result."""
 
 
 class Store:
@@ -76,17 +82,38 @@ class Store:
         write_atomic(probe, "x")
         probe.unlink()
 
-    def finish(self, kind: str, key: str, record: dict[str, Any]) -> None:
-        """Completes a trial: its files reach the disk, their digests `record.json`, then DONE is written. Only then is
-        its checkpoint removed: a kill before DONE costs no training."""
+    def workspace(self, kind: str, key: str) -> Path:
+        """An empty folder for the results of a trial whose lease this process holds and that is not finished. What an
+        attempt before it has moved out of its own is removed; its checkpoint stays."""
         folder = self.folder(kind, key)
+        for name in os.listdir(folder):
+            if name not in OWN and not name.startswith("."):
+                _remove(folder / name)
+        work = folder / f"{WORK}{uuid.uuid4().hex[:12]}"
+        work.mkdir()
+        return work
+
+    def finish(self, work: Path, record: dict[str, Any]) -> None:
+        """Completes a trial: the files in its workspace reach the disk, their digests `record.json`, all is moved to
+        the trial's folder, DONE last. Only then is its checkpoint removed: a kill before DONE costs no training.
+        FileNotFoundError when another process has taken the lease over."""
+        folder = work.parent
         record["attempts"] = attempts(folder)
-        record["files"] = {path: sha256(folder / path, sync=True) for path in data_files(folder)}
-        record["bytes"] = {path: (folder / path).stat().st_size for path in record["files"]}
-        write_atomic(folder / "record.json", json.dumps(record, indent=1) + "\n")
-        write_atomic(folder / "DONE", record["status"] + "\n")
+        record["files"] = {path: sha256(work / path, sync=True) for path in data_files(work)}
+        record["bytes"] = {path: (work / path).stat().st_size for path in record["files"]}
+        write_atomic(work / "record.json", json.dumps(record, indent=1) + "\n")
+        write_atomic(work / "DONE", record["status"] + "\n")
+        for inside in {(work / path).parent for path in record["files"]}:
+            _sync_folder(inside)
+        for part in sorted({Path(path).parts[0] for path in record["files"]}):
+            os.rename(work / part, folder / part)
+        os.replace(work / "record.json", folder / "record.json")
+        _sync_folder(folder)
+        os.replace(work / "DONE", folder / "DONE")
+        _sync_folder(folder)
         (folder / "progress.json").unlink(missing_ok=True)
         shutil.rmtree(folder / "checkpoint", ignore_errors=True)
+        shutil.rmtree(work, ignore_errors=True)
 
     def inputs(self, parents: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
         """Digest of each parent's files as they are now, by role; `parents` as in a record."""
@@ -101,7 +128,9 @@ class Store:
         """Makes a finished trial an unfinished one, without results, and notes why. DONE goes first. Raises
         BlockingIOError while a live process works on it."""
         with self.claim(kind, key) as folder:
-            (folder / "DONE").unlink(missing_ok=True)
+            if self.status(kind, key) not in FINISHED:
+                return  # another process was faster
+            (folder / "DONE").unlink()
             _sync_folder(folder)
             note_attempt(folder, outcome="damaged", note=why)
             for name in ("record.json", *data_files(folder)):
@@ -112,19 +141,16 @@ class Store:
         write_atomic(self.folder(kind, key) / "FAILED", reason + "\n")
 
     @contextlib.contextmanager
-    def claim(self, kind: str, key: str, give_up: Callable[[], bool] = lambda: True) -> Iterator[Path]:
+    def claim(self, kind: str, key: str, give_up: Callable[[], bool] = lambda: True, node: str = "") -> Iterator[Path]:
         """Holds the trial's folder for this process. Waits while another live process holds it, until `give_up()`;
-        then raises BlockingIOError."""
+        then raises BlockingIOError. Work folders of those who held it before are gone."""
         folder = self.folder(kind, key)
-        with open(folder / "lock", "a") as lock:
-            while True:
-                try:
-                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
-                    if give_up():
-                        raise BlockingIOError(f"{folder}: another live process works on this trial") from None
-                    time.sleep(0.1)
+        with lease.hold(folder / "lock", give_up, node):
+            for name in os.listdir(folder):
+                if name.startswith(WORK):  # moved in one step: it may belong to a holder that has only hung
+                    os.rename(folder / name, folder / f".{name}")
+                if name.removeprefix(".").startswith(WORK):
+                    shutil.rmtree(folder / f".{name.removeprefix('.')}", ignore_errors=True)
             yield folder
 
 
@@ -168,9 +194,19 @@ def attempts(folder: Path) -> list[dict[str, Any]]:
 
 def data_files(folder: Path) -> list[str]:
     """Relative paths of a trial's results: everything but the store's own bookkeeping and the checkpoint."""
-    own = {"spec.json", "record.json", "DONE", "FAILED", "lock", "attempts.jsonl", "progress.json"}
     files = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
-    return sorted(str(p) for p in files if p.parts[0] not in own | {"checkpoint"} and not p.name.startswith("."))
+    return sorted(
+        str(path)
+        for path in files
+        if path.parts[0] not in OWN and not path.parts[0].startswith((".", WORK)) and not path.name.startswith(".")
+    )
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def sha256(path: Path, sync: bool = False) -> str:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 
 from orchestrator import checks, cost, integrity, matrix, naming, plan, preflight, show
 from orchestrator.forecast import Forecast, forecast, memory_faults, shares
@@ -30,6 +31,10 @@ from orchestrator.store import FINISHED, Store, write_atomic
 from orchestrator.work import Work
 
 EXIT_DONE, EXIT_INCOMPLETE, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
+EXIT_DAMAGED = -1
+"""Within a sweep: an input was damaged, so another round is due."""
+MOST_ROUNDS = 5
+"""A disk that damages what is written to it would ask for ever more."""
 PROGRESS_SECONDS = 10.0
 COST = "cost.json"
 """In a grid's results: what its rehearsal measured."""
@@ -163,9 +168,9 @@ def looked_over(file: Path, out: Console, offline: bool = True) -> Sweep:
 
 
 def _run_rounds(sweep: Sweep, out: Console) -> tuple[int, Any]:
-    """(exit code, mirror). As a rule one round; another where a damaged trial came back with other bits, as it may
-    under `fast`: its children are stale then."""
-    while True:
+    """(exit code, mirror). As a rule one round. Another where a trial found an input damaged that looked whole, and
+    where a damaged trial came back with other bits, as it may under `fast`: its children are stale then."""
+    for last in reversed(range(MOST_ROUNDS)):
         for (kind, name), fault in sweep.damaged.items():
             out.print(f"[yellow]runs again[/]: {kind}/{name}: {fault}")
         integrity.reopen(sweep.store, sweep.damaged)
@@ -173,10 +178,11 @@ def _run_rounds(sweep: Sweep, out: Console) -> tuple[int, Any]:
         code = _run_trials(sweep, mirror, out) if sweep.plan.to_do() else _mirror_only(mirror)
         before = sweep.damaged
         sweep.plan, _ = sweep.replan()
-        if code != EXIT_DONE or not sweep.plan.to_do():
+        if code not in (EXIT_DONE, EXIT_DAMAGED) or not sweep.plan.to_do():
             return code, mirror
-        if sweep.damaged == before:  # another driver holds them: its business
-            return EXIT_INCOMPLETE, mirror
+        if last == 0 or (code == EXIT_DONE and sweep.damaged == before):  # a bad disk, or another driver holds them
+            break
+    return EXIT_INCOMPLETE, mirror
 
 
 def _run_trials(sweep: Sweep, mirror: Any, out: Console) -> int:
@@ -195,9 +201,10 @@ def _run_trials(sweep: Sweep, mirror: Any, out: Console) -> int:
                 mirror.add(node)
 
         while_running.enter_context(signals(stop))
-        listener = schedule.Listener(started, ended)
+        listener = schedule.Listener(started, ended, lambda line: out.print(f"[yellow]{escape(line)}[/]"))
         outcome = schedule.run(sweep.plan, sweep.store, sweep.grid.runtime, stop, provenance(), listener)
-    incomplete = bool(set(outcome.queue.state.values()) - {"done", "diverged", "not applicable"})
+    states = set(outcome.queue.state.values())
+    incomplete = bool(states - {"done", "diverged", "not applicable"})
     mirror.close("KILLED" if outcome.interrupted else "FAILED" if incomplete else "FINISHED")
     if outcome.fault:
         raise outcome.fault
@@ -205,6 +212,8 @@ def _run_trials(sweep: Sweep, mirror: Any, out: Console) -> int:
     if outcome.interrupted:
         out.print(f"interrupted: what is done is kept; go on with: make sweep GRID={sweep.file}")
         return EXIT_INTERRUPTED
+    if "without input" in states:
+        return EXIT_DAMAGED
     return EXIT_INCOMPLETE if incomplete else EXIT_DONE
 
 

@@ -27,7 +27,9 @@ class Context:
     inputs: Mapping[str, Path]
     """Folder of the finished parent for each role, e.g. `discriminator.weights`."""
     out: Path
-    """The trial's own folder."""
+    """The folder for the results."""
+    checkpoints: Path | None = None
+    """Where checkpoints are kept for the next attempt; `out`/checkpoint unless given."""
     key: str = ""
     """The trial's key, for the rows of its tables."""
     device: str = "cpu"
@@ -42,6 +44,11 @@ class Context:
     """Takes (step, of how many, values) now and then."""
     should_stop: Callable[[], bool] = _never
     """Whether to save a checkpoint and raise Interrupted."""
+
+    @property
+    def checkpoint_folder(self) -> Path:
+        """Where checkpoints are."""
+        return self.checkpoints or self.out / "checkpoint"
 
     def parent(self, role: str) -> Path:
         """Folder of the parent in `role`. Raises FileNotFoundError saying how to give it."""

@@ -3,7 +3,6 @@
 import collections
 import hashlib
 import json
-import os
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -20,6 +19,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from orchestrator.spec import Numerics
+from workers.checkpoints import Checkpoints
 from workers.context import Context, Interrupted, Result
 from workers.data.iqa_sets import IqaSet
 
@@ -102,13 +102,14 @@ class Loop:
         self.context, self.steps, self.log_every = context, steps, log_every
         self.curves = Curves()
         self.parts = {**parts, "curves": self.curves}
-        self.path = context.out / "checkpoint" / "last.pt"
+        self.checkpoints = Checkpoints(context.checkpoint_folder, context.out)
         self.durations: collections.deque[float] = collections.deque(maxlen=MOST_TIMED_STEPS)
         self.waits: collections.deque[float] = collections.deque(maxlen=MOST_TIMED_STEPS)
 
     def __iter__(self) -> Iterator[int]:
+        first = self._resume()
         saved = reported = time.monotonic()
-        for step in range(self._resume(), self.steps):
+        for step in range(first, self.steps):
             if self.context.count_flops and step == max(0, self.steps - 2):  # the last one may evaluate, too
                 with FlopCounterMode(display=False) as counter:
                     yield step
@@ -171,21 +172,15 @@ class Loop:
         return Result(status="diverged", numbers=numbers, note=note)
 
     def _resume(self) -> int:
-        if not self.path.exists():
+        state = self.checkpoints.load()
+        if state is None:
             return 0
-        state = torch.load(self.path, weights_only=True, map_location="cpu")  # each part moves its own
         for name, part in self.parts.items():
             part.load_state_dict(state[name])
         return int(state["step"])
 
     def _save(self, step: int) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self.path.with_suffix(".writing")
-        with open(temporary, "wb") as file:
-            torch.save({"step": step, **{name: part.state_dict() for name, part in self.parts.items()}}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, self.path)  # a kill before this line leaves the last good checkpoint untouched
+        self.checkpoints.save(step, {name: part.state_dict() for name, part in self.parts.items()})
 
 
 def all_finite(state: Mapping[str, torch.Tensor]) -> bool:

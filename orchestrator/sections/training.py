@@ -164,6 +164,8 @@ class Runtime(Section):
     """Decoded pixels and tables that can be computed again; best on a disk of the node."""
     max_failures: Annotated[int, Field(ge=0)] = 3
     checkpoint_seconds: Annotated[float, Field(gt=0)] = 300.0
+    hang_seconds: Annotated[float, Field(gt=0)] = 3600.0
+    """A running trial without progress for so long is ended and tried again, as after a failure."""
     cpus: Positive = 1
     """CPU cores that a trial reserves; under `reference` it computes on one."""
     gpus: Annotated[

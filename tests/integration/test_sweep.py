@@ -1,5 +1,6 @@
 """A small real sweep on a real local Ray: killed in the middle, interrupted, finished, grown, broken and mended."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -157,6 +158,26 @@ def test_damaged_trials_run_again_and_nothing_else(undisturbed: Folder, tmp_path
     assert again == lost
 
 
+def test_damage_that_only_a_reader_sees_is_mended_before_anything_is_made_of_it(
+    undisturbed: Folder, tmp_path: Path
+) -> None:
+    shutil.copytree(undisturbed.path, tmp_path, dirs_exist_ok=True)
+    folder = Folder(tmp_path, GRID.read_text())
+    before, results = folder.finished(), folder.results()
+    trained = [label.spec for label in folder.labels() if "start" in dict(specs.parents(label.spec))]
+    for trial in {key(spec): spec for spec in trained}.values():
+        shutil.rmtree(folder.store.folder(trial.KIND, key(trial)))
+    start = dict(specs.parents(trained[0]))["start"]
+    weights = next(folder.store.folder(start.KIND, key(start)).rglob("*.safetensors"))
+    weights.write_bytes(weights.read_bytes()[:-1] + b"X")
+    code, output = folder.run()
+    assert code == 0, output
+    assert f"{start.KIND}/{key(start)}" not in output, "it looked whole when the sweep began"
+    assert (folder.results(), folder.finished()) == (results, before)
+    tries = [attempt["outcome"] for attempt in attempts(folder.store.folder(start.KIND, key(start)))]
+    assert tries == ["started", "done", "damaged", "started", "done"]
+
+
 def _starts(folder: Path) -> list[object]:
     return [attempt for attempt in attempts(folder) if attempt["outcome"] == "started"]
 
@@ -202,7 +223,10 @@ def test_a_failure_blocks_its_dependents_and_nothing_else(undisturbed: Folder, t
     metric = next(label.spec for label in labels if label.role == "metric" and label.loss == "convnext")
     weights = folder.store.folder("fr_iqa", key(metric)) / "weights/metric.safetensors"
     whole = weights.read_bytes()
-    weights.write_bytes(bytes(len(whole)))  # damage that only fsck would see: a shorter file would be made again
+    weights.write_bytes(bytes(len(whole)))
+    record = weights.parents[1] / "record.json"
+    written = record.read_text()
+    record.write_text(written.replace(hashlib.sha256(whole).hexdigest(), sha256(weights)))  # as if so written
     lost = [label for label in labels if label.role == "optimization" and label.loss == "convnext"]
     for kind in ("super_resolution", "restoration", "judging", "iqa_transfer", "benchmark"):
         shutil.rmtree(folder.store.root / kind)
@@ -219,6 +243,7 @@ def test_a_failure_blocks_its_dependents_and_nothing_else(undisturbed: Folder, t
     missing = (tmp_path / "results/micro/tables/missing.csv").read_text()
     assert key(lost[0].spec) in missing
     weights.write_bytes(whole)
+    record.write_text(written)
     code, output = folder.run()
     assert code == 0, output
     assert folder.results() == undisturbed.results()

@@ -33,12 +33,13 @@ class Finished:
         self.nodes = list(plan.build((label.spec for label in study.labels), {}, lambda spec: 1.0).nodes.values())
         self.names = naming.names(study.labels, (node.spec for node in self.nodes))
         for number, node in enumerate(self.nodes):
-            out = self.store.prepare(node.spec)
+            self.store.prepare(node.spec)
+            out = self.store.workspace(node.kind, node.key)
             curve = {"step": [0, 1], "name": ["loss", "loss"], "value": [1.0, 0.5]}
             pq.write_table(pa.table(curve), out / "curves.parquet")
             numbers = {"mean": float(number), "srcc": 0.5}
             record = {**identity_record(node.spec), "status": "done", "numbers": numbers, "seconds": 1.0}
-            self.store.finish(node.kind, node.key, record)
+            self.store.finish(out, record)
 
     def writer(self) -> Writer:
         return Writer(self.uri, "micro", self.store, self.names, {"sweep": "abc"})

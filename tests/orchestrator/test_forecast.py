@@ -7,6 +7,7 @@ import pytest
 
 from orchestrator import cost, cost_table, plan
 from orchestrator.forecast import CLUSTERS, HEADROOM, Forecast, forecast, memory_faults, shares
+from orchestrator.identity import Address
 from orchestrator.matrix import Study
 from orchestrator.sections import Runtime
 from orchestrator.spec import KINDS
@@ -20,7 +21,7 @@ def rate(**changes: Any) -> cost.Rate:
     return cost.Rate(**(given | changes))
 
 
-def planned(study: Study, index: dict[plan.Address, str] | None = None) -> plan.Plan:
+def planned(study: Study, index: dict[Address, str] | None = None) -> plan.Plan:
     return plan.build((label.spec for label in study.labels), index or {}, lambda _: 1.0)
 
 

@@ -19,12 +19,13 @@ Damage = Callable[[Path], object]
 def finish(store: Store, spec: Trial, scores: bytes = b"scores") -> Path:
     """What a sweep does with one trial."""
     folder = store.prepare(spec)
-    (folder / "weights").mkdir(exist_ok=True)
-    (folder / "weights" / "some.safetensors").write_bytes(b"weights")
-    (folder / "scores.parquet").write_bytes(scores)
+    work = store.workspace(spec.KIND, key(spec))
+    (work / "weights").mkdir()
+    (work / "weights" / "some.safetensors").write_bytes(b"weights")
+    (work / "scores.parquet").write_bytes(scores)
     identity = identity_record(spec)
     record = {**identity, "inputs": store.inputs(identity["parents"]), "status": "done", "numbers": {}, "seconds": 1.0}
-    store.finish(spec.KIND, key(spec), record)
+    store.finish(work, record)
     return folder
 
 

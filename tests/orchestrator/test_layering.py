@@ -20,7 +20,9 @@ PACKAGES = {
 # module of orchestrator/ -> modules of orchestrator/ and packages of other folders that it imports
 ORCHESTRATOR = {
     "identity": "spec",
-    "store": "identity spec",
+    "lease": "",
+    "store": "identity lease spec",
+    "stalls": "lease plan store",
     "yaml_lines": "",
     "known": "spec",
     "grid_errors": "sections yaml_lines",
@@ -43,13 +45,14 @@ ORCHESTRATOR = {
     "checks": "",
     "show": "checks circularity cost forecast manifests plan ready sections spec store",
     "reaper": "",
-    "runner": "manifests spec store workers",
-    "schedule": "plan ready reaper runner sections spec store",
+    "runner": "integrity manifests spec store workers",
+    "schedule": "lease plan ready reaper runner sections spec stalls store",
     "mirrored": "identity spec store",
     "tracking": "identity manifests mirrored plan spec store",
     "mirror_reader": "tracking",
     "restore": "grid identity manifests matrix mirror_reader mirrored plan sections store",
-    "integrity": "grid plan store",
+    "integrity": "identity store",
+    "fsck": "grid integrity store",
     "fetching": "manifests",
     "preflight": "fetching manifests sections spec store workers",
     "sweep": "aggregate checks cost forecast grid identity integrity manifests matrix naming plan preflight ready "
@@ -58,7 +61,7 @@ ORCHESTRATOR = {
     "shrink": "sections spec",
     "rehearse": "aggregate cost cost_table fetching grid identity manifests matrix naming plan preflight ready "
     "schedule sections show shrink spec store sweep work",
-    "__main__": "grid integrity plan prefetch rehearse restore show sweep",
+    "__main__": "fsck grid plan prefetch rehearse restore show sweep",
 }
 # module -> what it imports inside functions alone: planning must not load it
 LAZY = {
@@ -66,7 +69,7 @@ LAZY = {
     "preflight": "workers.data.scan",
     "sweep": "orchestrator.aggregate orchestrator.schedule orchestrator.tracking",
     "rehearse": "orchestrator.aggregate",
-    "__main__": "orchestrator.integrity orchestrator.plan orchestrator.prefetch orchestrator.rehearse "
+    "__main__": "orchestrator.fsck orchestrator.plan orchestrator.prefetch orchestrator.rehearse "
     "orchestrator.restore orchestrator.sweep",
 }
 HEAVY = {"ray": {"orchestrator.schedule"}, "mlflow": {"orchestrator.tracking"}, "torch": set(), "torchvision": set()}

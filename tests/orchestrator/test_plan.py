@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator import plan, spec
+from orchestrator.identity import Address
 from orchestrator.matrix import Study
 from orchestrator.plan import Plan
 
@@ -16,13 +17,13 @@ Expand = Callable[[Path], Study]
 DRAWS = range(30)
 
 
-def planned(study: Study, index: dict[plan.Address, str]) -> Plan:
+def planned(study: Study, index: dict[Address, str]) -> Plan:
     result = plan.build((label.spec for label in study.labels), index, lambda _: 1.0)
     plan.explain(result, study.labels)
     return result
 
 
-def all_done(study: Study) -> dict[plan.Address, str]:
+def all_done(study: Study) -> dict[Address, str]:
     return {(node.kind, node.key): "done" for node in planned(study, {}).nodes.values()}
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from orchestrator import plan
+from orchestrator.identity import Address
 from orchestrator.ready import FINAL, ReadyQueue
 from orchestrator.spec import Trial
 
@@ -25,7 +26,7 @@ def drawn_plan(generator: random.Random, graph: Graph) -> plan.Plan:
     steps = graph(generator, generator.randrange(1, 30))
     seconds = {id(step): generator.choice([0.0, 0.5, 1.0, 4.0]) for step in steps}
     nodes = plan.build(steps, {}, lambda _: 1.0).nodes
-    index: dict[plan.Address, str] = {}
+    index: dict[Address, str] = {}
     for name, node in nodes.items():
         if (
             all(index.get((nodes[parent].kind, parent)) == "done" for parent in node.parents)

@@ -18,7 +18,7 @@ from orchestrator.__main__ import main
 from orchestrator.identity import key
 from orchestrator.manifests import Manifests, judge_request
 from orchestrator.spec import TRAINING_KINDS
-from orchestrator.store import Store, identity_record
+from orchestrator.store import Store, data_files, identity_record
 from orchestrator.tracking import Mirror, Writer
 from tests.aggregate.conftest import GRID, fill, tree
 
@@ -59,10 +59,14 @@ def completed(store: Store, node: plan.Node) -> None:
     folder = store.prepare(node.spec)
     record = json.loads((folder / "record.json").read_text()) if (folder / "record.json").exists() else {"numbers": {}}
     record["numbers"]["mean"] = 0.5
+    files = {name: (folder / name).read_bytes() for name in data_files(folder)}
     if node.kind in TRAINING_KINDS and node.status == "done":
-        (folder / "weights").mkdir()
-        (folder / "weights" / "some.safetensors").write_text(node.key)
-    store.finish(node.kind, node.key, {"seconds": 1.0, **record, **identity_record(node.spec), "status": node.status})
+        files["weights/some.safetensors"] = node.key.encode()
+    work = store.workspace(node.kind, node.key)
+    for name, content in files.items():
+        (work / name).parent.mkdir(exist_ok=True, parents=True)
+        (work / name).write_bytes(content)
+    store.finish(work, {"seconds": 1.0, **record, **identity_record(node.spec), "status": node.status})
 
 
 @pytest.fixture(scope="module")
@@ -332,7 +336,7 @@ def test_of_two_versions_of_a_judge_the_later_is_shown(swept: Swept, copied: Pat
     for time, (judging, mean) in enumerate([(first, 2.0), (second, 1.0)], 1):
         (store.prepare(judging) / "attempts.jsonl").write_text(json.dumps({"time": time}))
         record = {**identity_record(judging), "status": "done", "numbers": {"mean": mean}}
-        store.finish(judging.KIND, key(judging), record)
+        store.finish(store.workspace(judging.KIND, key(judging)), record)
         writer.write(plan.Node(judging, key(judging), ()))
     name = f"bicubic/natural/{first.judge.metric}"
     assert writer.client.get_run(writer.parent).data.metrics == {name: 1.0}

@@ -12,6 +12,7 @@ from orchestrator import naming, plan, show
 from orchestrator.checks import Check
 from orchestrator.forecast import Forecast
 from orchestrator.grid import load
+from orchestrator.identity import Address
 from orchestrator.matrix import Study
 from orchestrator.ready import ReadyQueue
 from orchestrator.store import Store
@@ -27,7 +28,7 @@ def text(out: Console) -> str:
     return out.file.getvalue()
 
 
-def planned(study: Study, index: dict[plan.Address, str]) -> tuple[plan.Plan, dict[str, str]]:
+def planned(study: Study, index: dict[Address, str]) -> tuple[plan.Plan, dict[str, str]]:
     result = plan.build((label.spec for label in study.labels), index, lambda _: 60.0)
     plan.explain(result, study.labels)
     return result, naming.names(study.labels, (node.spec for node in result.nodes.values()))

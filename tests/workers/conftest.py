@@ -133,9 +133,10 @@ def micro(tmp_path_factory: pytest.TempPathFactory) -> Graph:
             folder = graph.store.prepare(node.spec)
             read = spec.decode(json.loads((folder / "spec.json").read_text()))
             sources = Sources(cache=graph.store.root.parent / "cache")
-            record = trial.run(read, Context(graph.inputs(node.spec), folder, key=node.key, sources=sources))
+            work = graph.store.workspace(node.kind, node.key)
+            record = trial.run(read, Context(graph.inputs(node.spec), work, key=node.key, sources=sources))
             assert record["status"] == "done", record
-            graph.store.finish(node.kind, node.key, {**identity_record(node.spec), **record})
+            graph.store.finish(work, {**identity_record(node.spec), **record})
     return graph
 
 

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from workers import super_resolution
+from workers.checkpoints import Checkpoints, step_of
 from workers.context import Interrupted
 
 # Long enough to be interrupted in every phase: between validations, in the discriminator's warm-up, after calibration.
@@ -75,7 +76,7 @@ def test_resumes_twice_beside_a_half_written_checkpoint(name: str, training: Any
     for stop in (first, second - first):
         with pytest.raises(Interrupted):
             micro.run(spec, out, should_stop=after(stop))
-        (out / "checkpoint" / "last.writing").write_bytes(b"PK half of a checkpoint")
+        (out / ".checkpoint").write_bytes(b"PK half of a checkpoint")
     assert micro.run(spec, out) == whole
 
 
@@ -97,7 +98,35 @@ def test_checkpoints_wait_for_their_time(training: Any, micro: Any, tmp_path: Pa
     micro.run(spec, tmp_path / "never", checkpoint_seconds=3600.0)
     assert not (tmp_path / "never" / "checkpoint").exists()
     micro.run(spec, tmp_path / "always", checkpoint_seconds=0.0)
-    assert [path.name for path in (tmp_path / "always" / "checkpoint").iterdir()] == ["last.pt"]
+    kept = Checkpoints(tmp_path / "always" / "checkpoint", tmp_path).newest_first()
+    assert [step_of(path) for path in kept] == [4, 3]
+    assert len(list((tmp_path / "always" / "checkpoint").iterdir())) == 2
+
+
+@pytest.mark.parametrize("damage", [lambda content: content[: len(content) // 2], lambda content: b"x" + content[1:]])
+def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(
+    damage: Callable[[bytes], bytes], training: Any, micro: Any, tmp_path: Path
+) -> None:
+    spec, steps = training("warm-up")
+    whole, out = micro.run(spec, tmp_path / "whole"), tmp_path / "damaged"
+    with pytest.raises(KeyboardInterrupt):
+        micro.run(spec, out, checkpoint_seconds=0.0, should_stop=after(4, KeyboardInterrupt()))
+    newest, before = Checkpoints(out / "checkpoint", out).newest_first()
+    assert (step_of(newest), step_of(before)) == (3, 2)
+    newest.write_bytes(damage(newest.read_bytes()))
+    asked: list[int] = []
+    assert micro.run(spec, out, should_stop=lambda: bool(asked.append(0))) == whole
+    assert len(asked) == steps - 2
+
+
+def test_where_no_checkpoint_is_whole_the_training_starts_again(training: Any, micro: Any, tmp_path: Path) -> None:
+    spec, _ = training("pretext")
+    whole, out = micro.run(spec, tmp_path / "whole"), tmp_path / "damaged"
+    with pytest.raises(Interrupted):
+        micro.run(spec, out, should_stop=after(2))
+    for file in (out / "checkpoint").iterdir():
+        file.write_bytes(b"")
+    assert micro.run(spec, out) == whole
 
 
 def full_disk(*arguments: Any, **options: Any) -> None:
@@ -117,10 +146,12 @@ def test_the_last_good_checkpoint_survives_a_full_disk(
     whole, out = micro.run(spec, tmp_path / "whole"), tmp_path / "full"
     with pytest.raises(Interrupted):
         micro.run(spec, out, should_stop=after(3))
-    good = (out / "checkpoint" / "last.pt").read_bytes()
+    (checkpoint,) = (out / "checkpoint").iterdir()
+    good = checkpoint.read_bytes()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, function, failure)
         with pytest.raises(OSError, match="No space left"):
             micro.run(spec, out, checkpoint_seconds=0.0)
-    assert (out / "checkpoint" / "last.pt").read_bytes() == good
+    assert [path.read_bytes() for path in (out / "checkpoint").iterdir()] == [good]
+    assert not (out / ".checkpoint").exists()
     assert micro.run(spec, out) == whole

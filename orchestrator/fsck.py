@@ -1,0 +1,30 @@
+"""The verb `fsck`: a store's finished trials, byte by byte."""
+
+from pathlib import Path
+
+from rich.console import Console
+
+from orchestrator import integrity
+from orchestrator.grid import load
+from orchestrator.store import FINISHED, Store
+
+EXIT_WHOLE, EXIT_DAMAGED = 0, 1
+
+
+def run(file: Path, repair: bool, out: Console) -> int:
+    """The verb `fsck`: looks at every byte of every finished trial in the store of a grid, and with `repair` makes the
+    damaged and stale ones unfinished, so that the next sweep runs them. Exit code 1 where some are left."""
+    store = Store(load(file).runtime.storage)
+    finished = [address for address, status in store.index().items() if status in FINISHED]
+    found = integrity.faults(store, finished, deep=True)
+    out.print(f"{store.root}: {len(finished):,} finished trials, {len(found):,} damaged or stale", markup=False)
+    for (kind, key), fault in found.items():
+        out.print(f"  {kind}/{key}: {fault}", markup=False)
+    if not found:
+        return EXIT_WHOLE
+    if not repair:
+        out.print(f"next: .venv/bin/python -m orchestrator fsck {file} --repair", markup=False)
+        return EXIT_DAMAGED
+    reopened = integrity.reopen(store, found)
+    out.print(f"{reopened:,} of them are unfinished now; next: make sweep GRID={file}", markup=False)
+    return EXIT_WHOLE if reopened == len(found) else EXIT_DAMAGED

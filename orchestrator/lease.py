@@ -1,0 +1,143 @@
+"""Who works on a trial: one live process at a time, on one machine or many.
+
+The holder has an flock on the file `lock`, which the kernel drops when the process dies, however it dies: after a kill
+nobody waits, and there is no stale lock to remove. While it lives, a thread writes {host, process, beat} into the file.
+A process that hangs, or whose node is frozen or cut off, shows no beat although its flock stays. Whoever waits measures
+by its own monotonic clock how long it has seen the same beat; no two clocks are compared, so one that jumps changes
+nothing. After STALE_SECONDS it puts a lock of its own in the place of the old one. What the old holder may still write
+is the store's business: it takes its place to write away (`Store.claim`).
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+BEAT_SECONDS = 5.0
+STALE_SECONDS = 60.0
+"""Twelve beats: a busy disk or a short stop of the network is not an end."""
+LOOK_SECONDS = 0.1
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Who has a lock, as the lock says."""
+
+    host: str
+    process: int
+    node: str
+    """Ray's id of the node; empty outside Ray."""
+    beat: int
+    seconds: float
+    """Since its last sign of life, by the clocks of this machine and of the storage: for people to read."""
+
+
+@contextlib.contextmanager
+def hold(path: Path, give_up: Callable[[], bool], node: str = "") -> Iterator[None]:
+    """Holds the lock `path`, whose folder exists. Waits while another live process holds it, until `give_up()`; then
+    raises BlockingIOError."""
+    watch = Watch()
+    while (file := _taken(path, watch)) is None:
+        if give_up():
+            raise BlockingIOError(f"{path.parent}: another live process works on this trial")
+        time.sleep(LOOK_SECONDS)
+    ended = threading.Event()
+    beats = threading.Thread(target=_beat, args=(file, node, ended), name="lease", daemon=True)
+    with file:
+        _write(file, node, 0)
+        beats.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            beats.join()
+            with contextlib.suppress(OSError):  # a full disk; the lock is dropped all the same
+                file.truncate(0)
+
+
+@dataclass
+class Watch:
+    """How long one who waits has seen the same beat of the same lock."""
+
+    seen: tuple[int, bytes] | None = None
+    since: float = 0.0
+
+    def stale(self, file: IO[bytes]) -> bool:
+        """Whether the holder of an open lock file has shown no life for STALE_SECONDS."""
+        file.seek(0)
+        now = os.fstat(file.fileno()).st_ino, file.read()
+        if now != self.seen:
+            self.seen, self.since = now, time.monotonic()
+        return time.monotonic() - self.since > STALE_SECONDS
+
+
+def holder(path: Path) -> Holder | None:
+    """Who wrote last into a lock; None when nobody did, or it was released."""
+    try:
+        said = json.loads(path.read_bytes())
+        seconds = max(0.0, time.time() - path.stat().st_mtime)
+        return Holder(str(said["host"]), int(said["process"]), str(said["node"]), int(said["beat"]), seconds)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _taken(path: Path, watch: Watch) -> IO[bytes] | None:
+    """The lock's file, locked; None when another process has it."""
+    file = _open(path)
+    if _locked(file):
+        if _is_at(path, file):
+            return file
+        file.close()  # another took the lock over while this one waited
+        return None
+    with file:
+        return _replaced(path, file) if watch.stale(file) else None
+
+
+def _replaced(path: Path, stale: IO[bytes]) -> IO[bytes] | None:
+    """A lock of this process in the place of a stale one; None when another process was faster."""
+    with open(path.with_name(".lock"), "ab") as turn:  # one after the other: a few system calls long
+        if not _locked(turn) or not _is_at(path, stale):
+            return None
+        new = path.with_name(f".lock.{os.getpid()}")
+        file = _open(new)
+        _locked(file)
+        os.replace(new, path)
+        return file
+
+
+def _open(path: Path) -> IO[bytes]:
+    """A file to read and to write at any place, which is made where it is not there; who holds the lock closes it."""
+    return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+b", buffering=0)
+
+
+def _locked(file: IO[bytes]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _is_at(path: Path, file: IO[bytes]) -> bool:
+    with contextlib.suppress(FileNotFoundError):
+        return os.path.samestat(os.stat(path), os.fstat(file.fileno()))
+    return False
+
+
+def _beat(file: IO[bytes], node: str, ended: threading.Event) -> None:
+    beat = 0
+    while not ended.wait(BEAT_SECONDS):
+        _write(file, node, beat := beat + 1)
+
+
+def _write(file: IO[bytes], node: str, beat: int) -> None:
+    with contextlib.suppress(OSError):  # a full disk, or storage that is away: the next beat may get through
+        said = {"host": socket.gethostname(), "process": os.getpid(), "node": node, "beat": beat}
+        os.pwrite(file.fileno(), json.dumps(said).encode().ljust(200), 0)

@@ -1,0 +1,86 @@
+"""Trials that hang are told from those that work, that wait, and that another driver runs."""
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+from orchestrator import plan as plans
+from orchestrator.matrix import Study
+from orchestrator.plan import Node
+from orchestrator.stalls import IDLE_SECONDS, Stalls
+from orchestrator.store import Store, note_progress
+
+HERE = frozenset({"here"})
+
+
+class Clock:
+    """A monotonic clock that a test turns."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(time, "monotonic", clock)
+    return clock
+
+
+@pytest.fixture
+def nodes(micro: Study) -> list[Node]:
+    found = plans.build((label.spec for label in micro.labels), {}, lambda spec: 1.0).nodes.values()
+    return [node for node in found if not node.parents][:2]
+
+
+def held(store: Store, node: Node, process: int = 7, on: str = "here") -> Path:
+    folder = store.prepare(node.spec)
+    said = {"host": "host", "process": process, "node": on, "beat": 0}
+    (folder / "lock").write_text(json.dumps(said))
+    return folder
+
+
+def test_a_trial_without_progress_hangs_once_a_limit(clock: Clock, nodes: list[Node], tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    stalls = Stalls(store, limit=10.0)
+    works, hangs = (held(store, node) for node in nodes)
+    named = []
+    for clock.now in range(0, 34, 2):
+        note_progress(works, int(clock.now), 100)
+        named += [(clock.now, node.key, by.process) for node, by in stalls.hung(nodes, HERE)]
+    assert hangs.name != works.name
+    assert named == [(12, hangs.name, 7), (24, hangs.name, 7)]
+
+
+def test_another_process_starts_the_count_again(clock: Clock, nodes: list[Node], tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    stalls = Stalls(store, limit=10.0)
+    for clock.now, process in ((0.0, 7), (9.0, 7), (10.0, 8), (19.0, 8)):
+        held(store, nodes[0], process)
+        assert stalls.hung(nodes[:1], HERE) == []
+    clock.now = 20.5
+    assert [by.process for _, by in stalls.hung(nodes[:1], HERE)] == [8]
+
+
+def test_what_waits_or_is_held_elsewhere_does_not_hang_but_leaves_the_sweep_idle(
+    clock: Clock, nodes: list[Node], tmp_path: Path
+) -> None:
+    store = Store(tmp_path)
+    stalls = Stalls(store, limit=10.0)
+    store.prepare(nodes[0].spec)
+    held(store, nodes[1], on="another cluster's")
+    for clock.now in range(0, 62, 2):
+        assert stalls.hung(nodes, HERE) == []
+    assert [by.node for by in stalls.elsewhere] == ["another cluster's"]
+    assert stalls.idle_seconds() == pytest.approx(IDLE_SECONDS)
+    clock.now = IDLE_SECONDS + 1
+    assert stalls.idle_seconds() == pytest.approx(IDLE_SECONDS + 1)
+    assert stalls.idle_seconds() == 0.0, "told once a minute"
+    held(store, nodes[0])
+    clock.now += 50
+    stalls.hung(nodes, HERE)
+    assert stalls.idle_seconds() == 0.0

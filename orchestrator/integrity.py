@@ -5,6 +5,7 @@ A look without `deep` reads each record and asks the file system for the sizes o
 second for the demo's 1,385 trials. A deep one reads every byte.
 """
 
+import hashlib
 import json
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -53,18 +54,21 @@ def _look(store: Store, address: Address, deep: bool) -> tuple[dict[str, Any], s
 
 def _damage(store: Store, address: Address, deep: bool) -> tuple[dict[str, Any], str]:
     """(record, what is wrong with its files)."""
-    folder = store.folder(*address)
+    (kind, key), folder = address, store.folder(*address)
     try:
-        record = store.record(*address)
+        content = (folder / "record.json").read_bytes()
+        record = dict(json.loads(content))
     except FileNotFoundError:
         return {}, "record.json is not there"
     except (OSError, ValueError, TypeError):
         return {}, "record.json cannot be read"
-    kind, key = address
     if (record.get("kind"), record.get("key")) != address:
         return record, f"record.json is of another trial, {record.get('kind')}/{record.get('key')}"
-    if record.get("status") != store.status(kind, key):
-        return record, f"DONE and record.json disagree: {store.status(kind, key)} and {record.get('status')}"
+    status, seal = store.seal(kind, key)
+    if record.get("status") != status:
+        return record, f"DONE and record.json disagree: {status} and {record.get('status')}"
+    if seal and hashlib.sha256(content).hexdigest() != seal:
+        return record, "record.json is not what was written: another digest"
     try:
         if deep and json.loads((folder / "spec.json").read_text()).get("key") != key:
             return record, "spec.json is of another trial"

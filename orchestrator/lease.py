@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import IO
 
 BEAT_SECONDS = 5.0
-STALE_SECONDS = 60.0
-"""Twelve beats: a busy disk or a short stop of the network is not an end."""
+STALE_SECONDS = 30.0
+"""Six beats: a busy disk or a short stop of the network is not an end."""
 LOOK_SECONDS = 0.1
 
 

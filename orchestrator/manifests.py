@@ -5,6 +5,7 @@ is not in it has the content `unresolved ...`, under which nothing is ever run.
 """
 
 import fcntl
+import hashlib
 import importlib.metadata
 import json
 from collections.abc import Iterable, Mapping
@@ -100,10 +101,10 @@ class Manifests:
 
     @classmethod
     def read(cls, root: Path) -> "Manifests":
-        """From the store; empty where preflight never ran."""
+        """From the store; empty where preflight never ran, and where the file is damaged: the next one looks again."""
         try:
-            return cls(json.loads((root / FILE).read_text()))
-        except FileNotFoundError:
+            return cls(parse((root / FILE).read_bytes()))
+        except (FileNotFoundError, ValueError):
             return cls()
 
     def write(self, root: Path) -> None:
@@ -115,7 +116,8 @@ class Manifests:
             own = self.dropped | set(self.found)
             others = {key: one for key, one in Manifests.read(root).found.items() if key not in own}
             self.found = others | self.found
-            write_atomic(root / FILE, json.dumps(self.found, indent=1) + "\n")
+            sealed = {"sha256": _digest(self.found), "found": self.found}
+            write_atomic(root / FILE, json.dumps(sealed, indent=1) + "\n")
             write_atomic(root / SOURCES, json.dumps(self._sources(), indent=1) + "\n")
 
     def drop(self, request: Request) -> None:
@@ -151,6 +153,21 @@ class Manifests:
             self.found[key]["content"]: self.found[key]["files"] for key, parts in keys.items() if parts[0] == "judge"
         }
         return {"weights": weights, "data": data, "judges": judges}
+
+
+def parse(content: bytes) -> dict[str, dict[str, Any]]:
+    """Manifests by the key of their request, from the bytes of a file. ValueError where they are not what was written;
+    older versions wrote no digest."""
+    file = json.loads(content)
+    if not isinstance(file, dict) or not isinstance(found := file.get("found", file), dict):
+        raise ValueError("no manifests")
+    if "sha256" in file and file["sha256"] != _digest(found):
+        raise ValueError("another digest")
+    return found
+
+
+def _digest(found: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(found).encode()).hexdigest()
 
 
 def requests(grid: Grid) -> list[Request]:

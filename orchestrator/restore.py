@@ -16,11 +16,11 @@ from rich.console import Console
 from orchestrator import matrix, mirrored, plan
 from orchestrator.grid import RESULTS, GridError, load
 from orchestrator.identity import digest
-from orchestrator.manifests import FILE, Manifests, requests
+from orchestrator.manifests import FILE, Manifests, parse, requests
 from orchestrator.mirror_reader import MirrorError, Reader
 from orchestrator.plan import Node
 from orchestrator.sections import Grid
-from orchestrator.store import FINISHED, Store, sha256, write_atomic
+from orchestrator.store import FINISHED, Store, done, sha256, write_atomic
 
 EXIT_DONE, EXIT_DAMAGED = 0, 1
 
@@ -113,8 +113,9 @@ def _place(store: Store, node: Node, source: Path, record: dict[str, Any], weigh
         for name in names:
             (folder / name).parent.mkdir(exist_ok=True)
             os.replace(source / name, folder / name)
-        write_atomic(folder / "record.json", (source / "record.json").read_text())
-        write_atomic(folder / "DONE", record["status"] + "\n")
+        content = (source / "record.json").read_text()
+        write_atomic(folder / "record.json", content)
+        write_atomic(folder / "DONE", done(record["status"], content))
 
 
 def _restore_manifests(reader: Reader, store: Store) -> Manifests:
@@ -124,7 +125,7 @@ def _restore_manifests(reader: Reader, store: Store) -> Manifests:
         with tempfile.TemporaryDirectory(prefix=".restore-", dir=store.root) as folder:
             file = reader.download(run_id, mirrored.SWEEP, Path(folder)) / FILE
             try:
-                found |= json.loads(file.read_text())
+                found |= parse(file.read_bytes())
             except ValueError:
                 raise MirrorError(f"{reader.place}: {FILE} of run {run_id} is cut short or not JSON") from None
     known = Manifests.read(store.root).found

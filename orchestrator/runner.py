@@ -14,12 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator import integrity
+from orchestrator.lease import STALE_SECONDS
 from orchestrator.manifests import SOURCES
 from orchestrator.spec import decode, parents
 from orchestrator.store import FINISHED, Store, note_attempt, note_progress
 
-PATIENCE_SECONDS = 20.0
-"""How long a worker, with all that it reserves, waits for a trial that another driver's worker holds."""
+PATIENCE_SECONDS = STALE_SECONDS + 15.0
+"""How long a worker, with all that it reserves, waits for a trial that another driver's worker holds: long enough to
+see whether that one hangs."""
 
 
 def run_trial(config: Mapping[str, Any]) -> str:

@@ -5,7 +5,8 @@
     weights/        what children need
     scores.parquet  per-image scores;  curves.parquet  learning curves;  images/  restored images
     record.json     status, digests and sizes of files, digests of inputs, numbers, seconds, device, versions, attempts
-    DONE            the status, moved in last: a folder without it is unfinished, whatever else it holds
+    DONE            the status and the digest of record.json, moved in last: a folder without it is unfinished, whatever
+                    else it holds
 
 A trial that failed has `attempts.jsonl` and no DONE. Whoever works on a trial holds the lease `lock` (lease.py) and
 writes its results to a `work.*` folder of its own, from which they are moved when all of them have reached the disk.
@@ -46,10 +47,15 @@ class Store:
 
     def status(self, kind: str, key: str) -> str | None:
         """ "done" or "diverged" (both finished), "failed", or None when nothing is there or it is unfinished."""
+        return self.seal(kind, key)[0]
+
+    def seal(self, kind: str, key: str) -> tuple[str | None, str]:
+        """The status, and of a finished trial the digest of its record; empty where an older version wrote none."""
         folder = self.folder(kind, key)
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-            return (folder / "DONE").read_text().strip()
-        return "failed" if (folder / "FAILED").exists() else None
+            status, _, digest = (folder / "DONE").read_text(errors="replace").partition("\n")
+            return status.strip(), digest.strip()
+        return ("failed" if (folder / "FAILED").exists() else None), ""
 
     def index(self) -> dict[tuple[str, str], str]:
         """(kind, key) -> status for all that is finished or failed, in one walk of the folders."""
@@ -69,8 +75,12 @@ class Store:
         """Makes the trial's folder with its `spec.json` and returns it. OSError when the store cannot be written."""
         folder = self.folder(spec.KIND, key(spec))
         folder.mkdir(parents=True, exist_ok=True)
-        if not (folder / "spec.json").exists():
-            write_atomic(folder / "spec.json", spec_json(spec))
+        content = spec_json(spec)
+        with contextlib.suppress(FileNotFoundError):
+            if (folder / "spec.json").read_bytes() == content.encode():
+                content = ""
+        if content:  # also in the place of a damaged one
+            write_atomic(folder / "spec.json", content)
         for stale in ("FAILED", "progress.json"):
             (folder / stale).unlink(missing_ok=True)
         return folder
@@ -101,8 +111,9 @@ class Store:
         record["attempts"] = attempts(folder)
         record["files"] = {path: sha256(work / path, sync=True) for path in data_files(work)}
         record["bytes"] = {path: (work / path).stat().st_size for path in record["files"]}
-        write_atomic(work / "record.json", json.dumps(record, indent=1) + "\n")
-        write_atomic(work / "DONE", record["status"] + "\n")
+        content = json.dumps(record, indent=1) + "\n"
+        write_atomic(work / "record.json", content)
+        write_atomic(work / "DONE", done(record["status"], content))
         for inside in {(work / path).parent for path in record["files"]}:
             _sync_folder(inside)
         for part in sorted({Path(path).parts[0] for path in record["files"]}):
@@ -160,6 +171,11 @@ def identity_record(spec: Trial) -> dict[str, Any]:
     return {"kind": spec.KIND, "key": key(spec), "digest": digest(spec), "parents": by_role}
 
 
+def done(status: str, record: str) -> str:
+    """What DONE holds for the text of a record."""
+    return f"{status}\n{hashlib.sha256(record.encode()).hexdigest()}\n"
+
+
 def note_attempt(folder: Path, **what: Any) -> None:
     """Appends one line to the trial's history of attempts."""
     path = folder / "attempts.jsonl"
@@ -186,9 +202,9 @@ def attempts(folder: Path) -> list[dict[str, Any]]:
     """The history of attempts, oldest first, without lines that a dying process left unfinished."""
     found: list[dict[str, Any]] = []
     with contextlib.suppress(FileNotFoundError):
-        for line in (folder / "attempts.jsonl").read_text().splitlines():
-            with contextlib.suppress(json.JSONDecodeError):
-                found.append(json.loads(line))
+        for line in (folder / "attempts.jsonl").read_text(errors="replace").splitlines():
+            with contextlib.suppress(ValueError, TypeError):
+                found.append(dict(json.loads(line)))
     return found
 
 

@@ -21,7 +21,7 @@ from rich.markup import escape
 from orchestrator import checks, cost, integrity, matrix, naming, plan, preflight, show
 from orchestrator.forecast import Forecast, forecast, memory_faults, shares
 from orchestrator.grid import LAST_SWEEP, RESULTS, GridError, load
-from orchestrator.identity import key
+from orchestrator.identity import Address, key
 from orchestrator.manifests import Manifests, requests
 from orchestrator.matrix import FACTORS
 from orchestrator.ready import ReadyQueue
@@ -136,13 +136,20 @@ def run(file: Path, out: Console) -> int:
     if not sweep.plan.to_do() and _is_up_to_date(sweep):
         out.print(f"nothing to do: every trial is finished and {sweep.results}/report.html is up to date")
         return EXIT_DONE
-    code, mirror = _run_rounds(sweep, out)
-    if mirror.faults:
-        out.print(f"[yellow]MLflow was not filled[/] ({mirror.faults[0]}); nothing is lost, the next sweep fills it")
-    if code == EXIT_INTERRUPTED:
-        return code
-    _check(sweep, out)
-    _aggregate(sweep, out)
+    for last in (False, True):
+        code, mirror = _run_rounds(sweep, out)
+        if mirror.faults:
+            out.print(
+                f"[yellow]MLflow was not filled[/] ({mirror.faults[0]}); nothing is lost, the next sweep fills it"
+            )
+        if code == EXIT_INTERRUPTED:
+            return code
+        _check(sweep, out)
+        damaged = _aggregate(sweep, out)
+        if last or not damaged:
+            break
+        _reopen(sweep, damaged, out)
+        sweep.plan, _ = sweep.replan()
     if code == EXIT_DONE and not mirror.faults:
         write_atomic(sweep.stamp, json.dumps({"digest": sweep.digest()}) + "\n")
     return code
@@ -171,9 +178,7 @@ def _run_rounds(sweep: Sweep, out: Console) -> tuple[int, Any]:
     """(exit code, mirror). As a rule one round. Another where a trial found an input damaged that looked whole, and
     where a damaged trial came back with other bits, as it may under `fast`: its children are stale then."""
     for last in reversed(range(MOST_ROUNDS)):
-        for (kind, name), fault in sweep.damaged.items():
-            out.print(f"[yellow]runs again[/]: {kind}/{name}: {fault}")
-        integrity.reopen(sweep.store, sweep.damaged)
+        _reopen(sweep, sweep.damaged, out)
         mirror = _mirror(sweep)
         code = _run_trials(sweep, mirror, out) if sweep.plan.to_do() else _mirror_only(mirror)
         before = sweep.damaged
@@ -183,6 +188,12 @@ def _run_rounds(sweep: Sweep, out: Console) -> tuple[int, Any]:
         if last == 0 or (code == EXIT_DONE and sweep.damaged == before):  # a bad disk, or another driver holds them
             break
     return EXIT_INCOMPLETE, mirror
+
+
+def _reopen(sweep: Sweep, damaged: dict[Address, str], out: Console) -> None:
+    for (kind, name), fault in damaged.items():
+        out.print(f"[yellow]runs again[/]: {kind}/{name}: {fault}")
+    integrity.reopen(sweep.store, damaged)
 
 
 def _run_trials(sweep: Sweep, mirror: Any, out: Console) -> int:
@@ -246,10 +257,11 @@ def _check(sweep: Sweep, out: Console) -> None:
     show.checks(out, checks.machinery(sweep.store.record(node.kind, node.key) for node in trained))
 
 
-def _aggregate(sweep: Sweep, out: Console) -> None:
+def _aggregate(sweep: Sweep, out: Console) -> dict[Address, str]:
+    """Builds tables and report; returns the finished trials that turned out to be damaged when all was read."""
     from orchestrator.aggregate.__main__ import aggregate  # imports pandas and matplotlib
 
-    aggregate(sweep.file, sweep.results, out)
+    return integrity.faults(sweep.store, aggregate(sweep.file, sweep.results, out).unusable, deep=True)
 
 
 def _is_up_to_date(sweep: Sweep) -> bool:

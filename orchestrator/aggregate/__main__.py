@@ -28,6 +28,8 @@ class Summary:
     """That of the ranked losses, and where there are random twins, theirs."""
     done: int
     planned: int
+    unusable: list[tuple[str, str]]
+    """Kind and key of finished trials whose files cannot be used."""
 
 
 def aggregate(
@@ -68,7 +70,9 @@ def aggregate_grid(
     page = report.write(evidence, built, drawn, out / "report.html")
     done = evidence.cells.loc[evidence.cells["status"] == "done", "key"].nunique()
     asymmetry = [by_name[f"asymmetry{suffix}"] for suffix in drawn]
-    summary = Summary(out, page, by_name, asymmetry, int(done), int(evidence.cells["key"].nunique()))
+    faults = evidence.faults[evidence.faults["key"] != ""]
+    unusable = list(zip(faults["kind"], faults["key"], strict=True))
+    summary = Summary(out, page, by_name, asymmetry, int(done), int(evidence.cells["key"].nunique()), unusable)
     _print(summary, evidence, console or _console())
     return summary
 

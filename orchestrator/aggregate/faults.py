@@ -1,5 +1,6 @@
 """Finished trials whose files cannot be used: each costs itself alone, and is told."""
 
+import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -23,9 +24,11 @@ def sift(
     name: str,
     parse: Callable[[Path, Any], Content],
     fetch: Callable[[Path], Any] | None = None,
+    digests: Mapping[str, str] | None = None,
 ) -> tuple[dict[str, Content], dict[str, str]]:
     """(what `parse` makes of the file `name` in each trial's folder, what is wrong where it raises Unusable or the file
     cannot be read), by the trial's key. `parse` takes the folder and the file's bytes, or what `fetch` gives instead.
+    `digests`: SHA-256 of the bytes as they were written, by the trial's key; empty where that is not known.
 
     Several threads fetch: a large study has tens of thousands of small files, and where they are not in memory the time
     is all waiting for a disk or for shared storage.
@@ -40,6 +43,8 @@ def sift(
                 try:
                     with opened(name):
                         content = future.result()
+                    if digests and digests.get(key, "") not in ("", hashlib.sha256(content).hexdigest()):
+                        raise Unusable(f"{name} is not what was written: another digest")
                     found[key] = parse(folders[key], content)
                 except Unusable as fault:
                     faults[key] = f"{folders[key]}: {fault}"

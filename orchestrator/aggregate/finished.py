@@ -47,14 +47,16 @@ def read(store: Store, trials: Mapping[str, Trial], comparable: Mapping[str, Seq
     """Reads the trials of a `lineage`. `comparable` names, in words, the keys of evaluations on one set of images:
     those whose images differ from most others' are unreadable."""
     folders = {name: store.folder(trial.KIND, name) for name, trial in trials.items()}
-    states, faults = sift(folders, "DONE", _state, lambda folder: store.status(folder.parent.name, folder.name))
+    seals, faults = sift(folders, "DONE", _seal, lambda folder: store.seal(folder.parent.name, folder.name))
+    states = {name: state for name, (state, _) in seals.items()}
     finished = {name: folders[name] for name, state in states.items() if state in FINISHED}
-    recorded, wrong = records.read(finished)
+    recorded, wrong = records.read(finished, {name: seals[name][1] for name in finished})
     faults |= wrong
     scores: dict[str, Predictions] = {}
     for kind in ("benchmark", "judging"):
         done = [name for name in recorded if states[name] == "done" and kind == trials[name].KIND]
-        found, wrong = predictions.read({name: folders[name] for name in done}, labelled=kind == "benchmark")
+        digests = {name: recorded[name].digests.get(predictions.FILE, "") for name in done}
+        found, wrong = predictions.read({name: folders[name] for name in done}, kind == "benchmark", digests)
         scores, faults = scores | found, faults | wrong
     for name, fault in predictions.strangers(comparable, scores).items():
         faults[name] = f"{folders[name]}: {fault}"
@@ -63,11 +65,12 @@ def read(store: Store, trials: Mapping[str, Trial], comparable: Mapping[str, Seq
     return Finished(_outcomes(trials, states, faults), recorded, sound, faults)
 
 
-def _state(_: Path, state: str | None) -> str | None:
-    """What the store says of a trial: done, diverged, failed or nothing."""
+def _seal(_: Path, seal: tuple[str | None, str]) -> tuple[str | None, str]:
+    """What the store says of a trial: done, diverged, failed or nothing, and the digest of its record."""
+    state, _digest = seal
     if state and state not in (*FINISHED, "failed"):
         raise Unusable(f"DONE says {state[:40]!r}; it can say {' or '.join(FINISHED)}")
-    return state
+    return seal
 
 
 def _outcomes(

@@ -14,6 +14,7 @@ from orchestrator import naming
 from orchestrator.aggregate.correlation import Array
 from orchestrator.aggregate.faults import Unusable, opened, sift
 from orchestrator.aggregate.finished import Finished
+from orchestrator.aggregate.records import Record
 from orchestrator.matrix import Label
 from orchestrator.spec import Trial
 from orchestrator.store import FINISHED, Store
@@ -76,7 +77,7 @@ def mlflow_runs(root: Path, experiment: str) -> tuple[dict[str, str], str]:
     return {key: f"#/experiments/{place}/runs/{run}" for key, run in runs.items()}, ""
 
 
-def curves(cells: pd.DataFrame, store: Store) -> tuple[pd.DataFrame, dict[str, str]]:
+def curves(cells: pd.DataFrame, store: Store, records: Mapping[str, Record]) -> tuple[pd.DataFrame, dict[str, str]]:
     """(the learning curves of the SR trials of `cells`, one row a point: `FACTORS` and `POINT`, what is wrong with the
     files that cannot be read, by key).
 
@@ -86,7 +87,8 @@ def curves(cells: pd.DataFrame, store: Store) -> tuple[pd.DataFrame, dict[str, s
     trained = cells[(cells["role"] == "optimization") & cells["status"].isin(FINISHED)]
     folders = {key: store.folder("super_resolution", key) for key in trained["key"]}
     there = {key: folder for key, folder in folders.items() if (folder / "curves.parquet").exists()}
-    found, faults = sift(there, "curves.parquet", _curves)
+    digests = {key: records[key].digests.get("curves.parquet", "") for key in there if key in records}
+    found, faults = sift(there, "curves.parquet", _curves, digests=digests)
     points = [(key, *point) for key, of_trial in found.items() for point in of_trial]
     frame = pd.DataFrame(points, columns=["key", *POINT]).astype({"key": object, "step": float, "value": float})
     lost = {key: f"{fault}; its learning curves alone are lost, the trial counts" for key, fault in faults.items()}

@@ -48,8 +48,11 @@ class Predictions:
         return srcc(self.values, self.images.labels)
 
 
-def read(folders: Mapping[str, Path], labelled: bool) -> tuple[dict[str, Predictions], dict[str, str]]:
+def read(
+    folders: Mapping[str, Path], labelled: bool, digests: Mapping[str, str] | None = None
+) -> tuple[dict[str, Predictions], dict[str, str]]:
     """(the predictions in each trial's folder, what is wrong with those that cannot be used), by the trial's key.
+    `digests`: SHA-256 of the files as they were written, where it is known.
 
     A file cannot be used when it is not there, is truncated, lacks a column or rows, names an image twice, or holds a
     prediction, or where its set is `labelled` a label, that is not finite.
@@ -61,7 +64,7 @@ def read(folders: Mapping[str, Path], labelled: bool) -> tuple[dict[str, Predict
         images = _images(table.select(OF_SET), known.setdefault(len(table), []), labelled)
         return Predictions(images, _finite(table["prediction"], "prediction", images.names))
 
-    return sift(folders, FILE, one)
+    return sift(folders, FILE, one, digests=digests)
 
 
 def _table(content: bytes) -> pa.Table:

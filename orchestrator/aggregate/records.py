@@ -27,12 +27,14 @@ class Record:
     device: str
     git_commit: str
     git_dirty: bool | None
+    digests: Mapping[str, str]
+    """SHA-256 of the files that tables are made of, by their names."""
 
 
-def read(folders: Mapping[str, Path]) -> tuple[dict[str, Record], dict[str, str]]:
+def read(folders: Mapping[str, Path], seals: Mapping[str, str]) -> tuple[dict[str, Record], dict[str, str]]:
     """(the record in each trial's folder, what is wrong with those that are not there, are not JSON, are of another
-    trial, or whose numbers are none), by the trial's key."""
-    return sift(folders, "record.json", _record)
+    trial, or whose numbers are none), by the trial's key. `seals`: SHA-256 of the records as they were written."""
+    return sift(folders, "record.json", _record, digests=seals)
 
 
 def _record(folder: Path, content: bytes) -> Record:
@@ -50,7 +52,13 @@ def _record(folder: Path, content: bytes) -> Record:
         device=str(found.get("device") or ""),
         git_commit=str(source.get("git_commit") or ""),
         git_dirty=source.get("git_dirty"),
+        digests={name: str(digest) for name, digest in _files(found).items() if name.endswith(".parquet")},
     )
+
+
+def _files(found: Mapping[str, Any]) -> dict[str, Any]:
+    files = found.get("files")
+    return files if isinstance(files, dict) else {}
 
 
 def _numbers(found: Mapping[str, Any], kind: str) -> dict[str, float]:

@@ -107,7 +107,7 @@ def read(grid: Grid) -> Evidence:
     trials = finished.lineage(label.spec for label in study.labels)
     found = finished.read(store, trials, _on_one_set(study.labels))
     cells = pd.DataFrame([_cell(label, found) for label in study.labels]).astype({"seed": "Int64"})
-    curves, lost = origins.curves(cells, store)
+    curves, lost = origins.curves(cells, store, found.records)
     runs, unlinked = origins.mlflow_runs(store.root, grid.name)
     faults = [(trials[name].KIND, name, what) for name, what in [*found.faults.items(), *lost.items()]]
     faults += [("mlflow", "", unlinked)] if unlinked else []

@@ -55,18 +55,18 @@ def machine(device: str) -> str:
     return f"{name}, Python {platform.python_version()}, {found}."
 
 
-def replace(name: str, text: str) -> None:
+def replace(name: str, text: str, file: Path = DOCUMENT) -> None:
     """Puts text between the marks of a bench; those of a GPU are made behind those of the CPU."""
     begin, end = f"<!-- bench: {name} -->", f"<!-- end of {name} -->"
-    document = DOCUMENT.read_text(encoding="utf-8")
+    document = file.read_text(encoding="utf-8")
     if begin not in document:
         on_cpu = f"<!-- end of {name.split(' on ')[0]} on cpu -->"
         document = document.replace(on_cpu, f"{on_cpu}\n\n{begin}\n{end}")
     if begin not in document or end not in document:
-        raise SystemExit(f"{DOCUMENT}: has no lines {begin} and {end} to write between")
+        raise SystemExit(f"{file}: has no lines {begin} and {end} to write between")
     pattern = f"{re.escape(begin)}.*{re.escape(end)}"
     document = re.sub(pattern, lambda _: f"{begin}\n\n{text}\n\n{end}", document, flags=re.DOTALL)
-    DOCUMENT.write_text(document, encoding="utf-8")
+    file.write_text(document, encoding="utf-8")
 
 
 def _processor() -> str:

@@ -2,83 +2,19 @@
 
 import hashlib
 import json
-import os
 import shutil
 import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
-import psutil
 import pytest
 
 from orchestrator import plan as plans
 from orchestrator import spec as specs
-from orchestrator.grid import load
 from orchestrator.identity import key
-from orchestrator.manifests import Manifests
-from orchestrator.matrix import Label, expand
-from orchestrator.store import Store, attempts, sha256
+from orchestrator.store import attempts, done, sha256
+from tests.integration.sweeping import PATIENCE, Folder, kill, wait_until
 
-ROOT = Path(__file__).parents[2]
-GRID = ROOT / "tests" / "micro.yaml"
-PATIENCE = 400  # seconds until a sweep that hangs fails the test
-
-
-class Folder:
-    """A working folder with a grid file and what the sweeps of it leave behind."""
-
-    def __init__(self, path: Path, grid: str) -> None:
-        self.path, self.grid = path, path / "grid.yaml"
-        self.grid.write_text(grid)
-        self.store = Store(path / "results/store")
-
-    def start(self, *arguments: str) -> subprocess.Popen[bytes]:
-        environment = os.environ | {"PYTHONPATH": str(ROOT)}
-        environment.pop("RAY_ADDRESS", None)
-        command = [sys.executable, "-m", *(arguments or ("orchestrator", "sweep", "grid.yaml"))]
-        with open(self.path / "output.txt", "w") as output:
-            return subprocess.Popen(
-                command, cwd=self.path, env=environment, stdout=output, stderr=output, start_new_session=True
-            )
-
-    def output(self) -> str:
-        """What the process that was started last has printed."""
-        return (self.path / "output.txt").read_text()
-
-    def run(self, *arguments: str) -> tuple[int, str]:
-        code = self.start(*arguments).wait(timeout=PATIENCE)
-        return code, self.output()
-
-    def labels(self) -> tuple[Label, ...]:
-        """The grid's labelled trials, with the contents that preflight found."""
-        return expand(load(self.grid), Manifests.read(self.store.root)).labels
-
-    def finished(self) -> dict[tuple[str, str], str]:
-        return {address: status for address, status in self.store.index().items() if status == "done"}
-
-    def results(self) -> dict[str, str]:
-        """Digest of every weights, scores, curves and image file of the store."""
-        files = [p for p in self.store.root.rglob("*") if p.suffix in (".safetensors", ".parquet", ".png")]
-        return {str(path.relative_to(self.store.root)): sha256(path) for path in files}
-
-
-def wait_until(condition: Callable[[], bool], process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert process.poll() is None, "the sweep ended early"
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
-def kill(process: subprocess.Popen[bytes]) -> None:
-    """Kills the driver of a sweep as the kernel would, and checks that nothing of it is left 10 s later."""
-    family = psutil.Process(process.pid).children(recursive=True)
-    process.kill()
-    process.wait()
-    assert not psutil.wait_procs(family, timeout=10)[1]
+GRID = Path(__file__).parents[1] / "micro.yaml"
 
 
 @pytest.fixture(scope="module")
@@ -142,6 +78,7 @@ def test_damaged_trials_run_again_and_nothing_else(undisturbed: Folder, tmp_path
     record = json.loads((stale / "record.json").read_text())
     record["inputs"] = dict.fromkeys(record["inputs"], "0" * 64)
     (stale / "record.json").write_text(json.dumps(record))
+    (stale / "DONE").write_text(done("done", json.dumps(record)))  # as if so written
     code, output = folder.run("orchestrator", "plan", "grid.yaml")
     assert "has changed since" in output
     assert "weights/metric.safetensors has 100 bytes" in output
@@ -156,6 +93,21 @@ def test_damaged_trials_run_again_and_nothing_else(undisturbed: Folder, tmp_path
     assert folder.results() == results
     again = {address for address in before if len(_starts(folder.store.folder(*address))) == 2}
     assert again == lost
+
+
+def test_scores_that_only_the_aggregator_reads_are_mended_too(undisturbed: Folder, tmp_path: Path) -> None:
+    shutil.copytree(undisturbed.path, tmp_path, dirs_exist_ok=True)
+    folder = Folder(tmp_path, GRID.read_text())
+    results, tables = folder.results(), folder.tables()
+    judging = min((tmp_path / "results/store/judging").iterdir())
+    scores = bytearray((judging / "scores.parquet").read_bytes())
+    scores[len(scores) // 2] ^= 4
+    (judging / "scores.parquet").write_bytes(scores)
+    (tmp_path / "results/micro/report.html").unlink()  # or there would be nothing to do, and nothing to read
+    code, output = folder.run()
+    assert code == 0, output
+    assert f"runs again: judging/{judging.name}: scores.parquet is not what was written" in output
+    assert (folder.results(), folder.tables()) == (results, tables)
 
 
 def test_damage_that_only_a_reader_sees_is_mended_before_anything_is_made_of_it(
@@ -226,7 +178,9 @@ def test_a_failure_blocks_its_dependents_and_nothing_else(undisturbed: Folder, t
     weights.write_bytes(bytes(len(whole)))
     record = weights.parents[1] / "record.json"
     written = record.read_text()
-    record.write_text(written.replace(hashlib.sha256(whole).hexdigest(), sha256(weights)))  # as if so written
+    lie = written.replace(hashlib.sha256(whole).hexdigest(), sha256(weights))  # as if so written
+    record.write_text(lie)
+    record.with_name("DONE").write_text(done("done", lie))
     lost = [label for label in labels if label.role == "optimization" and label.loss == "convnext"]
     for kind in ("super_resolution", "restoration", "judging", "iqa_transfer", "benchmark"):
         shutil.rmtree(folder.store.root / kind)
@@ -244,6 +198,7 @@ def test_a_failure_blocks_its_dependents_and_nothing_else(undisturbed: Folder, t
     assert key(lost[0].spec) in missing
     weights.write_bytes(whole)
     record.write_text(written)
+    record.with_name("DONE").write_text(done("done", written))
     code, output = folder.run()
     assert code == 0, output
     assert folder.results() == undisturbed.results()

@@ -11,7 +11,7 @@ from orchestrator import integrity
 from orchestrator.identity import key
 from orchestrator.matrix import Study
 from orchestrator.spec import Trial, parents
-from orchestrator.store import Store, attempts, identity_record
+from orchestrator.store import Store, attempts, done, identity_record
 
 Damage = Callable[[Path], object]
 
@@ -56,8 +56,10 @@ def _flip(path: Path) -> None:
 
 
 def _rewrite(folder: Path, **values: object) -> None:
-    record = json.loads((folder / "record.json").read_text())
-    (folder / "record.json").write_text(json.dumps(record | values))
+    """As if it had been written so."""
+    content = json.dumps(json.loads((folder / "record.json").read_text()) | values)
+    (folder / "record.json").write_text(content)
+    (folder / "DONE").write_text(done("done", content))
 
 
 @pytest.mark.parametrize(
@@ -70,6 +72,12 @@ def _rewrite(folder: Path, **values: object) -> None:
         (lambda folder: _rewrite(folder, inputs={"nobody": ""}), "record.json is not a record"),
         (lambda folder: (folder / "DONE").write_text("diverged\n"), "DONE and record.json disagree: diverged and done"),
         (lambda folder: (folder / "scores.parquet").unlink(), "scores.parquet is not there"),
+        (
+            lambda folder: (folder / "record.json").write_text(
+                (folder / "record.json").read_text().replace("1.0", "2.0")
+            ),
+            "record.json is not what was written: another digest",
+        ),
         (
             lambda folder: (folder / "weights/some.safetensors").write_bytes(b"weig"),
             "weights/some.safetensors has 4 bytes, 7 were written",
@@ -124,9 +132,11 @@ def test_a_child_is_stale_only_where_its_input_came_back_with_other_bits(
 
 
 def test_records_of_before_have_neither_sizes_nor_inputs(store: Store, family: tuple[Trial, Trial]) -> None:
-    file = store.folder(family[0].KIND, key(family[0])) / "record.json"
-    record = json.loads(file.read_text())
-    file.write_text(json.dumps({name: value for name, value in record.items() if name not in ("bytes", "inputs")}))
+    folder = store.folder(family[0].KIND, key(family[0]))
+    record = json.loads((folder / "record.json").read_text())
+    old = {name: value for name, value in record.items() if name not in ("bytes", "inputs")}
+    (folder / "record.json").write_text(json.dumps(old))
+    (folder / "DONE").write_text("done\n")
     assert faults(store, deep=True) == {}
 
 

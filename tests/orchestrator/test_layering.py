@@ -45,7 +45,7 @@ ORCHESTRATOR = {
     "checks": "",
     "show": "checks circularity cost forecast manifests plan ready sections spec store",
     "reaper": "",
-    "runner": "integrity manifests spec store workers",
+    "runner": "integrity lease manifests spec store workers",
     "schedule": "lease plan ready reaper runner sections spec stalls store",
     "mirrored": "identity spec store",
     "tracking": "identity manifests mirrored plan spec store",

@@ -1,0 +1,124 @@
+"""A sweep that is disturbed, and what must hold when the same command has run again."""
+
+import contextlib
+import random
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+
+from orchestrator.lease import holder
+from orchestrator.store import attempts
+from tests.integration.sweeping import PATIENCE, Folder
+
+GRID = (Path(__file__).parent / "grid.yaml").read_text()
+ORPHAN_SECONDS = 10.0
+MOST_RUNS = 3
+"""Runs of the command after which a disturbed sweep must have ended as it should."""
+
+
+class Lie(AssertionError):
+    """A promise that a round has seen broken."""
+
+
+class Arena(Folder):
+    """A working folder like that of the undisturbed sweep, whose trials are all still to do."""
+
+    def __init__(self, path: Path, undisturbed: "Arena | None", cluster: str = "", grid: str = GRID) -> None:
+        path.mkdir(parents=True)
+        super().__init__(path, grid, cluster)
+        self.undisturbed = undisturbed
+        self.seconds = undisturbed.seconds if undisturbed else 0.0
+        """How long the undisturbed sweep took."""
+        self.family: set[psutil.Process] = set()
+        if undisturbed:  # what its preflight found: the same for every round
+            self.store.root.mkdir(parents=True)
+            for name in ("manifests.json", "sources.json"):
+                shutil.copy(undisturbed.store.root / name, self.store.root)
+
+    def moment(self, chance: random.Random, process: subprocess.Popen[bytes]) -> bool:
+        """Waits until a random moment, two of three within trials, others anywhere; whether the sweep still runs."""
+        if chance.random() < 2 / 3:
+            return self.moment_of_trials(chance, process)
+        return self._look(process, chance.uniform(0, self.seconds))
+
+    def moment_of_trials(self, chance: random.Random, process: subprocess.Popen[bytes]) -> bool:
+        """Waits until a random moment between the first trial's start and the last one's end."""
+        assert self.undisturbed
+        while process.poll() is None and not list(self.store.root.glob("*/*/attempts.jsonl")):
+            self._look(process, 0.02)
+        return self._look(process, chance.uniform(0, self.undisturbed.span()))
+
+    def span(self) -> float:
+        """Seconds from the first trial's start to the last one's end."""
+        times = [attempt["time"] for address in self.store.index() for attempt in attempts(self.store.folder(*address))]
+        return float(max(times) - min(times))
+
+    def _look(self, process: subprocess.Popen[bytes], seconds: float) -> bool:
+        with contextlib.suppress(subprocess.TimeoutExpired, psutil.Error):
+            process.wait(timeout=seconds)
+        with contextlib.suppress(psutil.Error):
+            self.family |= set(psutil.Process(process.pid).children(recursive=True))
+        return process.poll() is None
+
+    def workers(self) -> Iterator[tuple[psutil.Process, str]]:
+        """Processes that work on trials now, each with Ray's id of its node."""
+        for lock in self.store.root.glob("*/*/lock"):
+            if (found := holder(lock)) and psutil.pid_exists(found.process):
+                yield psutil.Process(found.process), found.node
+
+    def a_worker(self, chance: random.Random, process: subprocess.Popen[bytes]) -> tuple[psutil.Process, str] | None:
+        """One that works at a random moment; None where the sweep ended before there was one."""
+        if not self.moment_of_trials(chance, process):
+            return None
+        while process.poll() is None:
+            if found := sorted(self.workers(), key=lambda worker: worker[0].pid):
+                return chance.choice(found)
+            time.sleep(0.02)
+        return None
+
+    def check_no_orphans(self) -> None:
+        """Nothing that the driver started, or that this started, lives on."""
+        _, left = psutil.wait_procs(list(self.family), timeout=ORPHAN_SECONDS)
+        if left:
+            raise Lie(f"{len(left)} processes outlive the driver: {[process.name() for process in left]}")
+
+    def end(self, process: subprocess.Popen[bytes], *allowed: int) -> int:
+        """Waits for the end of a sweep, whose exit code must be one of these."""
+        code = process.wait(timeout=PATIENCE)
+        if code not in allowed:
+            raise Lie(f"exit code {code} instead of {allowed}: {self.output()[-800:]}")
+        return code
+
+    def settle(self) -> int:
+        """Runs the same command until it says that all is done; returns how often."""
+        for run in range(1, MOST_RUNS + 1):
+            code, output = self.run()
+            if "Traceback" in output:
+                raise Lie(f"a traceback: {output[-800:]}")
+            if code == 0:
+                return run
+        raise Lie(f"not done after {MOST_RUNS} runs, exit code {code}: {output[-800:]}")
+
+    def check(self, strikes: int, damaged: bool = False) -> None:
+        """That all is as in the undisturbed sweep: tables, results, each trial done once, nothing left behind."""
+        assert self.undisturbed
+        for what, mine, its in (
+            ("tables", self.tables(), self.undisturbed.tables()),
+            ("results", self.results(), self.undisturbed.results()),
+        ):
+            if mine != its:
+                differ = sorted(name for name in mine.keys() | its.keys() if mine.get(name) != its.get(name))
+                raise Lie(f"other {what}: {differ[:5]}")
+        for kind, key in self.undisturbed.store.index():
+            outcomes = [attempt["outcome"] for attempt in attempts(self.store.folder(kind, key))]
+            if not damaged and outcomes.count("done") != 1:
+                raise Lie(f"{kind}/{key} was finished {outcomes.count('done')} times: {outcomes}")
+            if not damaged and outcomes.count("started") > 1 + strikes:
+                raise Lie(f"{kind}/{key} was started {outcomes.count('started')} times: {outcomes}")
+        left = [path for name in ("checkpoint", "*work.*", "FAILED", "stop/*") for path in self.store.root.rglob(name)]
+        if left:
+            raise Lie(f"left behind: {left[:5]}")

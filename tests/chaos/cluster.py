@@ -1,0 +1,24 @@
+"""Several Ray nodes on one machine, until standard input is closed: prints the address."""
+
+import sys
+
+from ray.cluster_utils import Cluster
+
+MEMORY = 100 << 20
+QUICK = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 1000, "health_check_timeout_ms": 1000,
+         "health_check_failure_threshold": 3}  # fmt: skip
+
+
+def main(nodes: int) -> None:
+    head = {"num_cpus": 0, "include_dashboard": False, "object_store_memory": MEMORY, "_system_config": QUICK}
+    cluster = Cluster(initialize_head=True, head_node_args=head)
+    for _ in range(nodes):
+        cluster.add_node(num_cpus=1, num_gpus=1, object_store_memory=MEMORY, wait=False)
+    cluster.wait_for_nodes()
+    print(cluster.address, flush=True)
+    sys.stdin.read()
+    cluster.shutdown()
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))

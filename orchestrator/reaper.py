@@ -1,4 +1,4 @@
-"""Ends what a killed driver leaves behind: some of Ray's processes outlive it by minutes.
+"""Ends what a killed driver leaves behind: some of Ray's processes outlive it by minutes, and Tune's scratch folder.
 
 `guard` starts this file as a process of its own. It keeps a list of the driver's descendants, and reads from a pipe
 that the kernel closes when the driver dies, however it dies; then it ends those that are left. (A mark in the
@@ -8,6 +8,7 @@ Standard library only; does nothing where there is no /proc.
 
 import os
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -25,9 +26,10 @@ Process = tuple[int, str]
 
 
 @contextmanager
-def guard() -> Iterator[None]:
-    """Within it, everything that this process starts, and what that starts, is ended when this process dies."""
-    command = [sys.executable, "-S", "-E", __file__, str(os.getpid())]
+def guard(scratch: str) -> Iterator[None]:
+    """Within it, everything that this process starts, and what that starts, is ended when this process dies, and the
+    folder `scratch` is removed."""
+    command = [sys.executable, "-S", "-E", __file__, str(os.getpid()), scratch]
     watcher = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
     try:
         yield
@@ -58,8 +60,8 @@ def descendants(ancestor: int, known: set[Process]) -> set[Process]:
         found |= more
 
 
-def main(driver: int) -> None:
-    """Watches until the driver's end, then ends what it has left."""
+def main(driver: int, scratch: str) -> None:
+    """Watches until the driver's end, then ends and removes what it has left."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     known: set[Process] = set()
@@ -69,7 +71,8 @@ def main(driver: int) -> None:
     for process, _ in known & alive().keys():
         with suppress(ProcessLookupError):
             os.kill(process, signal.SIGKILL)
+    shutil.rmtree(scratch, ignore_errors=True)
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    main(int(sys.argv[1]), sys.argv[2])

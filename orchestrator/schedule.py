@@ -106,7 +106,7 @@ def run(
         "cache": runtime.cache if runtime.cache[0] in "$~" else str(Path(runtime.cache).absolute()),
         "rehearsal": rehearsal,
     }
-    with reaper.guard(), tempfile.TemporaryDirectory(prefix="sweep-tune-") as scratch:
+    with tempfile.TemporaryDirectory(prefix="sweep-tune-") as scratch, reaper.guard(scratch):
         try:
             listener.started(start_ray(), queue)
             _check_resources(runtime)

@@ -4,7 +4,9 @@ Each takes an arena in which nothing has run and the round's own chance, disturb
 it struck: a fault that came too late has tested nothing.
 """
 
+import json
 import random
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -15,6 +17,9 @@ from pathlib import Path
 
 import psutil
 
+from orchestrator import integrity
+from orchestrator.identity import key
+from orchestrator.store import identity_record
 from tests.chaos.arena import Arena, Lie
 
 Fault = Callable[[Arena, random.Random], bool]
@@ -62,6 +67,47 @@ def trial_killed(arena: Arena, chance: random.Random) -> bool:
     arena.end(process, 0)
     arena.check(strikes=1)
     return found is not None
+
+
+def write_killed(arena: Arena, chance: random.Random) -> bool:
+    """SIGKILL between any two writes of a trial to the store, with a checkpoint after each step."""
+    assert arena.undisturbed
+    shutil.copytree(arena.undisturbed.path, arena.path, dirs_exist_ok=True)
+    specs = sorted({(label.spec.KIND, key(label.spec)): label.spec for label in arena.labels()}.items())
+    kind = chance.choice(sorted({address[0] for address, _ in specs}))
+    spec = chance.choice([spec for address, spec in specs if address[0] == kind])
+    folder, before = arena.store.folder(kind, key(spec)), arena.results()
+
+    def run(last: int) -> tuple[int, str]:
+        arena.store.prepare(spec)
+        config = {
+            "store": str(arena.store.root),
+            "kind": kind,
+            "key": key(spec),
+            "identity": identity_record(spec),
+            "stop": str(arena.path / "stop"),
+            "cache": str(arena.path / "cache"),
+            "device": "cpu",
+            "checkpoint_seconds": 0.0,
+            "provenance": {},
+        }
+        return arena.run("tests.chaos.one_trial", json.dumps(config), str(last))
+
+    shutil.rmtree(folder)
+    code, output = run(0)
+    last = chance.randint(1, int(output.split()[-1])) if code == 0 else 0
+    shutil.rmtree(folder)
+    died, _ = run(last)
+    finished = arena.store.status(kind, key(spec))
+    if finished and integrity.faults(arena.store, [(kind, key(spec))], deep=True):
+        raise Lie(f"{kind} was killed before its change {last}, and is finished but not whole")
+    code, output = run(0)
+    if code != 0 or arena.results() != before:
+        raise Lie(f"{kind} was killed before its change {last}: {output[-800:]}")
+    left = {path.name for path in folder.iterdir()} & {"checkpoint", "FAILED"} or list(folder.glob("*work.*"))
+    if left and not finished:
+        raise Lie(f"{kind} was killed before its change {last}: left behind: {left}")
+    return died == -signal.SIGKILL
 
 
 def disk_full(arena: Arena, chance: random.Random) -> bool:
@@ -263,6 +309,7 @@ ON_ONE_NODE: tuple[Fault, ...] = (
     interrupted,
     terminated,
     trial_killed,
+    write_killed,
     disk_full,
     damaged,
     mlflow_locked,

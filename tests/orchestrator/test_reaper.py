@@ -14,17 +14,21 @@ SLEEPER = [sys.executable, "-c", "import time; time.sleep(600)"]
 DRIVER = """
 import subprocess, sys
 from orchestrator import reaper
-with reaper.guard():
+with reaper.guard(sys.argv[1]):
     middle = "import subprocess, sys; print(subprocess.Popen(sys.argv[1:], start_new_session=True).pid, flush=True)"
     sleeper = [sys.executable, "-c", "import time; time.sleep(600)"]
     subprocess.run([sys.executable, "-c", middle + "; sys.stdin.read(1)", *sleeper], start_new_session=True)
 """
 
 
-def test_a_killed_driver_takes_its_descendants_with_it_and_no_one_else() -> None:
+def test_a_killed_driver_takes_its_descendants_and_scratch_with_it_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "scratch").mkdir()
+    (tmp_path / "kept").touch()
     stranger = subprocess.Popen(SLEEPER)
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    with subprocess.Popen([sys.executable, "-c", DRIVER], cwd=ROOT, text=True, **pipes) as driver:
+    with subprocess.Popen(
+        [sys.executable, "-c", DRIVER, str(tmp_path / "scratch")], cwd=ROOT, text=True, **pipes
+    ) as driver:
         assert driver.stdout is not None
         grandchild = psutil.Process(int(driver.stdout.readline()))
         family = psutil.Process(driver.pid).children(recursive=True)
@@ -35,15 +39,16 @@ def test_a_killed_driver_takes_its_descendants_with_it_and_no_one_else() -> None
             time.sleep(0.01)
         driver.kill()
         assert not psutil.wait_procs(family, timeout=10)[1]
+    assert [path.name for path in tmp_path.iterdir()] == ["kept"]
     assert stranger.poll() is None
     stranger.kill()
     stranger.wait()
 
 
-def test_a_driver_that_ends_leaves_no_watcher() -> None:
+def test_a_driver_that_ends_leaves_no_watcher(tmp_path: Path) -> None:
     me = psutil.Process()
     before = set(me.children(recursive=True))
-    with reaper.guard():
+    with reaper.guard(str(tmp_path)):
         (watcher,) = set(me.children(recursive=True)) - before
     assert not watcher.is_running()
 

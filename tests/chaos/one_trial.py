@@ -1,0 +1,32 @@
+"""Runs one prepared trial as a worker does, and dies by SIGKILL before its N-th change of a file or folder below the
+store (0: never); prints how many it made. Arguments: the trial's configuration as JSON, N."""
+
+import json
+import os
+import signal
+import sys
+from typing import Any
+
+from orchestrator.runner import run_trial
+
+CHANGES = ("os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.truncate")
+
+
+def main(config: dict[str, Any], last: int) -> None:
+    changes = 0
+
+    def hear(event: str, arguments: tuple[Any, ...]) -> None:
+        nonlocal changes
+        writes = event == "open" and isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR)
+        if (writes or event in CHANGES) and str(arguments[0]).startswith(config["store"]):
+            changes += 1
+            if changes == last:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.addaudithook(hear)
+    run_trial(config)
+    print(changes)
+
+
+if __name__ == "__main__":
+    main(json.loads(sys.argv[1]), int(sys.argv[2]))

@@ -44,7 +44,7 @@ def run_trial(config: Mapping[str, Any]) -> str:
         from workers import trial
         from workers.context import Interrupted
 
-        started = {"host": socket.gethostname(), "process": os.getpid()}
+        started = {"host": socket.gethostname(), "process": os.getpid(), "node": config.get("node", "")}
         note_progress(folder, 0, 0)
         note_attempt(folder, outcome="started", **started)
         try:

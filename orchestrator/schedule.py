@@ -6,10 +6,12 @@ scratch: the store says what is done, and running again plans again.
 """
 
 import logging
+import math
 import os
 import signal
 import tempfile
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -21,6 +23,7 @@ from typing import Any
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
 os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "3600")
 os.environ.setdefault("TUNE_WARN_THRESHOLD_S", "60")
+os.environ.setdefault("TUNE_MAX_PENDING_TRIALS_PG", "1000000")  # the searcher knows how many to hand out
 os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # Ctrl-C is ours: drain and checkpoint
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
@@ -104,15 +107,16 @@ def run(
         "provenance": dict(provenance),
         # Variables and ~ are each node's own.
         "cache": runtime.cache if runtime.cache[0] in "$~" else str(Path(runtime.cache).absolute()),
+        "device": runtime.device,
         "rehearsal": rehearsal,
     }
     with tempfile.TemporaryDirectory(prefix="sweep-tune-") as scratch, reaper.guard(scratch):
         try:
             listener.started(start_ray(), queue)
             _check_resources(runtime)
-            slots = max(1, int(ray.cluster_resources().get("CPU", 1) // runtime.cpus))
-            os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(slots + 2)
-            searcher = ReadyTrials(queue, store, given, outcome, stop, listener, most=slots + 2)
+            _check_shared(store)
+            folders = Path(scratch) / RUN
+            searcher = ReadyTrials(queue, store, given, outcome, stop, listener, runtime, folders)
             with _watched(queue, store, runtime, listener):
                 _tuner(searcher, runtime, scratch).fit()
         finally:
@@ -122,6 +126,8 @@ def run(
     return outcome
 
 
+RUN = "sweep"
+"""Name of Tune's run, whose folder has one for each trial."""
 LOOK_SECONDS = 5.0
 
 
@@ -201,6 +207,24 @@ def _check_resources(runtime: Runtime) -> None:
     )
 
 
+def _check_shared(store: Store) -> None:
+    """OSError where a node does not see the store's folder as this machine does: results on it would be lost."""
+    nodes = [node for node in _nodes() if node["Resources"].get("CPU", 0) > 0]
+    if len(nodes) < 2:
+        return
+    with store.probe() as probe:
+        exists = ray.remote(num_cpus=0)(os.path.exists)
+        here = {node["NodeID"]: NodeAffinitySchedulingStrategy(node["NodeID"], soft=False) for node in nodes}
+        asked = [exists.options(scheduling_strategy=where).remote(str(probe)) for where in here.values()]
+        blind = [node["NodeManagerHostname"] for node, seen in zip(nodes, ray.get(asked), strict=True) if not seen]
+    if blind:
+        raise OSError(
+            f"runtime.storage: {store.root.resolve()} is not shared: {len(blind)} of {len(nodes)} nodes "
+            f"({', '.join(sorted(set(blind)))}) do not see what this machine writes; allowed: a folder on storage that "
+            "every node has at the same path"
+        )
+
+
 # `reference` computes with one thread, and deterministic cuBLAS wants its workspace fixed. glibc is told to keep the
 # pages that it has: small networks allocate and free the same megabytes at every step, and page faults cost 15% of a
 # training step on a CPU.
@@ -224,7 +248,7 @@ def start_ray() -> str:
     environment = {"PYTHONPATH": str(Path(__file__).parent.parent), **WORKER_ENVIRONMENT}
     if os.environ.get("RAY_ADDRESS"):
         caches = {name: os.environ[name] for name in CACHES if name in os.environ}
-        context = ray.init(runtime_env={"env_vars": {**WORKER_ENVIRONMENT, **caches}}, **common)
+        context = ray.init(runtime_env={"env_vars": {**environment, **caches}}, **common)
     else:
         context = ray.init(
             address="local",
@@ -250,7 +274,7 @@ def _tuner(searcher: "ReadyTrials", runtime: Runtime, scratch: str) -> tune.Tune
             search_alg=searcher, num_samples=-1, reuse_actors=True, trial_dirname_creator=lambda trial: trial.trial_id
         ),
         run_config=tune.RunConfig(
-            name="sweep",
+            name=RUN,
             storage_path=scratch,
             verbose=0,
             failure_config=tune.FailureConfig(max_failures=runtime.max_failures),
@@ -271,12 +295,16 @@ class ReadyTrials(Searcher):
         outcome: Outcome,
         stop: Stop,
         listener: Listener,
-        most: int,
+        runtime: Runtime,
+        folders: Path,
     ) -> None:
         super().__init__(metric="done", mode="max")
         self.queue, self.store, self.given, self.outcome = queue, store, given, outcome
-        self.stop, self.listener, self.most = stop, listener, most
-        self.trials: dict[str, Node] = {}
+        self.stop, self.listener, self.runtime, self.folders = stop, listener, runtime, folders
+        self.most, self.counted = 0, -math.inf
+        self.trials: dict[str, tuple[Node, int]] = {}
+        """By Tune's id: what was handed out, and how many lines its history had then."""
+        self.unstarted: Counter[str] = Counter()
 
     def set_max_concurrency(self, max_concurrent: int) -> bool:
         """The queue limits itself; without True Tune would wrap this searcher and could drop completions."""
@@ -286,25 +314,25 @@ class ReadyTrials(Searcher):
         """Config of the next ready trial, None when none is ready yet, FINISHED when none ever will be."""
         if self.stop.requested or self.outcome.fault or self.queue.exhausted():
             return Searcher.FINISHED
-        if len(self.queue.running) >= self.most or (node := self.queue.pop()) is None:
+        if len(self.queue.running) >= self._room() or (node := self.queue.pop()) is None:
             return None
         try:
             self.store.prepare(node.spec)
         except OSError as error:
             self.outcome.fault = error
             return Searcher.FINISHED
-        self.trials[trial_id] = node
+        self.trials[trial_id] = node, len(self._history(node))
         return {"kind": node.kind, "key": node.key, "identity": identity_record(node.spec), **self.given}
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """`error` comes once retries are used up."""
-        node = self.trials.pop(trial_id)
+        node, before = self.trials.pop(trial_id)
         status = "failed" if error or not result else result["trial_status"]
-        if status == "held":
+        if status == "held" or (status == "failed" and self._may_start_again(node, before)):
             self.queue.defer(node.key)
             return
         if status == "failed":
-            self._note_failure(node)
+            self._note_failure(node, trial_id)
         self.queue.finish(node.key, status)
         self.listener.ended(node, status)
 
@@ -321,10 +349,30 @@ class ReadyTrials(Searcher):
     def save_to_dir(self, checkpoint_dir: str, session_str: str = "default") -> None:
         """Nothing to save."""
 
-    def _note_failure(self, node: Node) -> None:
-        tries = attempts(self.store.folder(node.kind, node.key))
-        # A history that ends with `started` is that of a process which could not say anything any more.
+    def _room(self) -> int:
+        """How many trials to hand out: what the nodes that are there now have CPUs for, and two that wait beside."""
+        if time.monotonic() - self.counted > LOOK_SECONDS:
+            cpus = sum(node["Resources"].get("CPU", 0) // self.runtime.cpus for node in _nodes())
+            self.most, self.counted = max(1, int(cpus)) + 2, time.monotonic()
+        return self.most
+
+    def _history(self, node: Node) -> list[dict[str, Any]]:
+        return attempts(self.store.folder(node.kind, node.key))
+
+    def _may_start_again(self, node: Node, before: int) -> bool:
+        """Whether a trial failed before it began, e.g. because its node died while a worker started: Tune retries only
+        what has run."""
+        if len(self._history(node)) > before:
+            return False
+        self.unstarted[node.key] += 1
+        return self.unstarted[node.key] <= self.runtime.max_failures
+
+    def _note_failure(self, node: Node, trial_id: str) -> None:
+        tries = self._history(node)
+        # A history that ends with `started` is that of a process which could not say anything any more: Ray may know.
         text = str(tries[-1].get("traceback", "")) if tries else ""
+        with suppress(OSError):
+            text = text or (self.folders / trial_id / "error.txt").read_text()
         text = text or "its process died without a traceback (killed, or out of memory)"
         self.outcome.tracebacks[node.key] = text
         try:
@@ -351,5 +399,6 @@ class TrialActor(tune.Trainable):
 
     def step(self) -> dict[str, Any]:
         """The whole trial; Tune sees one result."""
-        here = {"device": "cuda" if ray.get_gpu_ids() else "cpu", "node": ray.get_runtime_context().get_node_id()}
+        device = "cuda" if ray.get_gpu_ids() and self.config["device"] == "auto" else "cpu"
+        here = {"device": device, "node": ray.get_runtime_context().get_node_id()}
         return {"trial_status": run_trial({**self.config, **here}), "done": True}

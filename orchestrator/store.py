@@ -87,10 +87,17 @@ class Store:
 
     def check_writable(self) -> None:
         """OSError when the store cannot be written to."""
+        with self.probe():
+            pass
+
+    @contextlib.contextmanager
+    def probe(self) -> Iterator[Path]:
+        """A file in the store that is there for a moment. OSError when the store cannot be written to."""
         self.root.mkdir(parents=True, exist_ok=True)
-        probe = self.root / f".probe-{os.getpid()}"
+        probe = self.root.resolve() / f".probe-{os.getpid()}"
         write_atomic(probe, "x")
-        probe.unlink()
+        yield probe
+        probe.unlink(missing_ok=True)
 
     def workspace(self, kind: str, key: str) -> Path:
         """An empty folder for the results of a trial whose lease this process holds and that is not finished. What an

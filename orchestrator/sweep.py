@@ -204,6 +204,7 @@ def _run_trials(sweep: Sweep, mirror: Any, out: Console) -> int:
     with ExitStack() as while_running:
 
         def started(address: str, queue: ReadyQueue) -> None:
+            while_running.enter_context(signals(stop))  # again: Ray has put a handler of its own in the place of ours
             _announce(sweep, address, out)
             while_running.enter_context(show.Progress(out, queue, sweep.store, sweep.names, PROGRESS_SECONDS))
 

@@ -177,6 +177,9 @@ class Runtime(Section):
     """GPUs that a trial reserves, for all kinds or by kind (0 for kinds not named); a fraction shares one. `measured`:
     what the memory of finished and rehearsed trials allows (forecast.shares)."""
 
+    device: Literal["auto", "cpu"] = "auto"
+    """`auto`: a trial that reserves GPUs computes on one. `cpu`: none does, also where Ray was told of logical GPUs."""
+
     def gpus_of(self, kind: str) -> float:
         """GPUs that a trial of a kind reserves; a whole one as long as `measured` stands for no numbers."""
         if self.gpus == "measured":

@@ -11,14 +11,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.bench.__main__ import replace
 from tests.chaos.arena import Arena, Lie
+from tests.chaos.clusters import cluster
 from tests.chaos.faults import ON_MANY, ON_ONE_NODE, Fault
 
 DOCUMENT = Path("docs/reliability.md")
@@ -87,29 +86,15 @@ def run(fault: Fault, seed: int, folder: Path, undisturbed: Arena) -> Round:
     lie, struck = "", False
     try:
         if fault in ON_MANY:
-            with cluster() as address:
-                struck = fault(Arena(place, undisturbed, address), chance)
+            with cluster(3) as nodes:
+                struck = fault(Arena(place, undisturbed, nodes.address), chance)
         else:
             struck = fault(Arena(place, undisturbed), chance)
-    except (Lie, AssertionError, subprocess.TimeoutExpired) as error:
+    except (Lie, AssertionError, subprocess.SubprocessError) as error:
         lie = f"{type(error).__name__}: {error}"
     if not lie:
         shutil.rmtree(place)
     return Round(fault.__name__, seed, struck, time.monotonic() - started, lie)
-
-
-@contextmanager
-def cluster(nodes: int = 3) -> Iterator[str]:
-    """Address of a Ray whose head has no room for trials, and whose `nodes` have a core each; it looks for nodes that
-    do not answer more often than is usual."""
-    script = Path(__file__).with_name("cluster.py")
-    with subprocess.Popen(
-        [sys.executable, script, str(nodes)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdin
-        assert process.stdout
-        yield process.stdout.readline().strip()
-        process.stdin.close()
 
 
 def table(rounds: list[Round]) -> str:

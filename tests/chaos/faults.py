@@ -112,18 +112,19 @@ def write_killed(arena: Arena, chance: random.Random) -> bool:
 
 def disk_full(arena: Arena, chance: random.Random) -> bool:
     """No space left on device, in the store or in all of results/."""
-    assert arena.undisturbed
     place = arena.store.root if chance.random() < 0.5 else arena.store.root.parent
-    measured = arena.undisturbed.path / place.relative_to(arena.path)
-    whole = sum(file.stat().st_size for file in measured.rglob("*") if file.is_file())
-    with small_disk(place, round(chance.uniform(0.1, 0.9) * whole)) as enlarge:
-        code = arena.end(arena.start(), 0, 1, 2)
+    with small_disk(place) as resize:
+        process = arena.start()
+        arena.moment(chance, process)
+        used = sum(file.stat().st_blocks * 512 for file in place.rglob("*") if file.is_file())
+        resize(f"size={used + chance.randrange(500_000)}")
+        code = arena.end(process, 0, 1, 2)
         if code and "space left" not in arena.output() and "MLflow was not filled" not in arena.output():
             raise Lie(f"does not say that the disk is full: {arena.output()[-800:]}")
         struck = "space left" in arena.output() or code != 0
         if "Traceback" in arena.output():
             raise Lie(f"a traceback: {arena.output()[-800:]}")
-        enlarge()
+        resize(ROOMY)
         arena.settle()
         arena.check(strikes=99)
     return struck
@@ -179,15 +180,18 @@ def mlflow_deleted(arena: Arena, chance: random.Random) -> bool:
 
 
 def mlflow_read_only(arena: Arena, chance: random.Random) -> bool:
-    """MLflow's database is on a disk that has become read-only."""
+    """MLflow's database, which has some trials, is on a disk that has become read-only."""
     folder = arena.path / "tracking"
     _track(arena, "tracking/mlflow.db")
-    with small_disk(folder, 1 << 30):
+    with small_disk(folder) as remount:
         process = arena.start()
         struck = arena.moment(chance, process)
-        subprocess.run(["mount", "-o", "remount,ro", folder], check=True)
-        arena.end(process, 0)
-        subprocess.run(["mount", "-o", "remount,rw", folder], check=True)
+        process.kill()
+        process.wait()
+        arena.check_no_orphans()
+        remount("ro")
+        arena.end(arena.start(), 0)
+        remount("rw")
         return _filled_later(arena) and struck
 
 
@@ -221,7 +225,7 @@ def _filled_later(arena: Arena) -> bool:
 
     assert arena.undisturbed
     arena.settle()
-    arena.check(strikes=0)
+    arena.check(strikes=1)
     place = "tracking/mlflow.db" if (arena.path / "tracking/mlflow.db").exists() else "results/mlflow.db"
     runs = []
     for folder, database in ((arena.path, place), (arena.undisturbed.path, "results/mlflow.db")):
@@ -234,18 +238,22 @@ def _filled_later(arena: Arena) -> bool:
     return True
 
 
+ROOMY = "size=4g"
+"""More than a sweep asks for before it starts."""
+
+
 @contextmanager
-def small_disk(place: Path, size: int) -> Iterator[Callable[[], object]]:
-    """A disk of `size` bytes at `place`, which keeps its files there; gives a function that enlarges it. Needs to be
-    allowed to mount."""
+def small_disk(place: Path) -> Iterator[Callable[[str], object]]:
+    """A disk at `place`, which keeps its files there; gives a function that changes its size, or another option of
+    mount. Needs to be allowed to mount."""
     place.mkdir(parents=True, exist_ok=True)
     kept = {file.relative_to(place): file.read_bytes() for file in place.rglob("*") if file.is_file()}
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={max(size, 64 * 1024)}", "tmpfs", place], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", ROOMY, "tmpfs", place], check=True)
     try:
         for name, content in kept.items():
             (place / name).parent.mkdir(parents=True, exist_ok=True)
             (place / name).write_bytes(content)
-        yield lambda: subprocess.run(["mount", "-o", "remount,size=1g", place], check=True)
+        yield lambda option: subprocess.run(["mount", "-o", f"remount,{option}", place], check=True)
     finally:
         subprocess.run(["umount", "-l", place], check=True)
 

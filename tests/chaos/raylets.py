@@ -1,10 +1,12 @@
-"""Several Ray nodes on one machine, until standard input is closed: prints the address."""
+"""Several Ray nodes on one machine, until standard input is closed; prints the address. A line `add` on standard input
+adds a node, `remove` kills the oldest; each is answered when it is done."""
 
 import sys
 
 from ray.cluster_utils import Cluster
 
 MEMORY = 100 << 20
+NODE = {"num_cpus": 1, "num_gpus": 1, "object_store_memory": MEMORY}
 QUICK = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 1000, "health_check_timeout_ms": 1000,
          "health_check_failure_threshold": 3}  # fmt: skip
 
@@ -12,11 +14,15 @@ QUICK = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 1000, "he
 def main(nodes: int) -> None:
     head = {"num_cpus": 0, "include_dashboard": False, "object_store_memory": MEMORY, "_system_config": QUICK}
     cluster = Cluster(initialize_head=True, head_node_args=head)
-    for _ in range(nodes):
-        cluster.add_node(num_cpus=1, num_gpus=1, object_store_memory=MEMORY, wait=False)
+    there = [cluster.add_node(**NODE, wait=False) for _ in range(nodes)]
     cluster.wait_for_nodes()
     print(cluster.address, flush=True)
-    sys.stdin.read()
+    for line in sys.stdin:
+        if line == "add\n":
+            there.append(cluster.add_node(**NODE))
+        else:
+            cluster.remove_node(there.pop(0), allow_graceful=False)
+        print(line, end="", flush=True)
     cluster.shutdown()
 
 

@@ -1,0 +1,41 @@
+"""A Ray of several nodes on one machine, for sweeps that connect to it."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass
+class Cluster:
+    """A running Ray whose head has no room for trials, and whose nodes have a core and a logical GPU each."""
+
+    process: subprocess.Popen[str]
+    address: str
+
+    def add(self) -> None:
+        """A node joins."""
+        self._ask("add")
+
+    def remove(self) -> None:
+        """The oldest node dies."""
+        self._ask("remove")
+
+    def _ask(self, what: str) -> None:
+        assert self.process.stdin
+        assert self.process.stdout
+        print(what, file=self.process.stdin, flush=True)
+        assert self.process.stdout.readline().strip() == what
+
+
+@contextmanager
+def cluster(nodes: int) -> Iterator[Cluster]:
+    """One with so many nodes, which looks for nodes that do not answer more often than is usual."""
+    command = [sys.executable, str(Path(__file__).with_name("raylets.py")), str(nodes)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin
+        assert process.stdout
+        yield Cluster(process, process.stdout.readline().strip())
+        process.stdin.close()

@@ -122,6 +122,40 @@ def test_images_that_rgb_would_lose_something_of_are_refused(
     assert scan_one("images", tmp_path).faults == (f"{tmp_path}/{name}: found {found}; {expected}",)
 
 
+def _bomb(path: Path, side: int) -> None:
+    """A small file that says it is `side` pixels wide and high."""
+    with path.open("wb") as file:
+        file.write(b"\x89PNG\r\n\x1a\n")
+        header = struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0)
+        for kind, data in ((b"IHDR", header), (b"IDAT", zlib.compress(bytes(1000))), (b"IEND", b"")):
+            PngImagePlugin.putchunk(file, kind, data)
+
+
+def _animated(path: Path) -> None:
+    frames = [Image.new("RGB", (40, 40), (shade, 0, 0)) for shade in (0, 128, 255)]
+    frames[0].save(path, save_all=True, append_images=frames[1:])
+
+
+@pytest.mark.parametrize(
+    ("write", "found"),
+    [
+        (lambda path: _bomb(path, 10_000), "found more pixels than an image may have; expected at most 89,478,485"),
+        (lambda path: _bomb(path, 50_000), "found more pixels than an image may have; expected at most 89,478,485"),
+        (_animated, "found 3 frames; expected one"),
+    ],
+)
+def test_bombs_and_animations_are_refused(write: Callable[[Path], None], found: str, tmp_path: Path) -> None:
+    write(tmp_path / "bad.png")
+    assert scan_one("images", tmp_path).faults == (f"{tmp_path}/bad.png: {found}",)
+
+
+def test_a_file_too_large_for_an_image_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Image.new("RGB", (40, 40)).save(tmp_path / "large.png")
+    monkeypatch.setattr(images, "MOST_BYTES", 10)
+    size = (tmp_path / "large.png").stat().st_size
+    assert scan_one("images", tmp_path).faults == (f"{tmp_path}/large.png: found {size} bytes; expected at most 10",)
+
+
 def test_grey_and_palette_images_are_fine(tmp_path: Path) -> None:
     for mode in images.LOSSLESS:
         Image.new(mode, (40, 40)).save(tmp_path / f"{mode}.png")

@@ -34,6 +34,9 @@ def run_trial(config: Mapping[str, Any]) -> str:
     def impatient() -> bool:
         return stopped() or time.monotonic() - since > PATIENCE_SECONDS
 
+    from workers import trial  # before the lease: the first import takes seconds without a sign of progress
+    from workers.context import Interrupted
+
     with ExitStack() as held:
         try:
             folder = held.enter_context(store.claim(kind, key, impatient, config.get("node", "")))
@@ -41,9 +44,6 @@ def run_trial(config: Mapping[str, Any]) -> str:
             return "interrupted" if stopped() else "held"
         if (status := store.status(kind, key)) in FINISHED:
             return str(status)  # another driver was faster
-        from workers import trial
-        from workers.context import Interrupted
-
         started = {"host": socket.gethostname(), "process": os.getpid(), "node": config.get("node", "")}
         note_progress(folder, 0, 0)
         note_attempt(folder, outcome="started", **started)

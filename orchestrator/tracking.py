@@ -26,6 +26,9 @@ from orchestrator.store import Store, sha256
 
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # two lines a run, with a server
+# A server that does not answer is given up after a quarter of a minute, not after four: the mirror tries again later.
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
 for noisy in ("mlflow.store.db.utils", "alembic"):
     logging.getLogger(noisy).setLevel(logging.WARNING)  # the set-up of a new database is not news to a person
 
@@ -38,13 +41,15 @@ WITH_FILES = "with files"
 class Mirror:
     """Writes finished trials to MLflow, in a thread of its own so that the sweep does not wait for a database.
 
-    `uri`: a path of a SQLite file, or a tracking server's address. A fault of MLflow is kept in `faults` and costs the
-    mirror, never the sweep; the next sweep fills what is missing from the store.
+    `uri`: a path of a SQLite file, or a tracking server's address. After a fault of MLflow all that was not written is
+    tried once more at the end. What fails then is kept in `faults`, and costs the mirror, never the sweep; the next
+    sweep fills what is missing from the store.
     """
 
     def __init__(self, uri: str, experiment: str, store: Store, names: dict[str, str], tags: dict[str, str]) -> None:
         self.uri, self.experiment, self.store, self.names, self.tags = uri, experiment, store, names, tags
         self.faults: list[str] = []
+        self.missed: list[Node] = []
         self.writer: Any = None
         self.waiting: queue.SimpleQueue[Node | None] = queue.SimpleQueue()
         self.thread = threading.Thread(target=self._work, name="mlflow", daemon=True)
@@ -59,6 +64,11 @@ class Mirror:
         to all runs in the store."""
         self.waiting.put(None)
         self.thread.join()
+        if self.faults:
+            missed, self.missed, self.faults = self.missed, [], []
+            self._guarded(self._open)
+            for node in missed:
+                self._write(node)
         if not self.faults:
             self._guarded(lambda: self.writer.close(status))
         if self.writer:
@@ -67,8 +77,13 @@ class Mirror:
     def _work(self) -> None:
         self._guarded(self._open)
         while (node := self.waiting.get()) is not None:
-            if not self.faults:
-                self._guarded(lambda node=node: self.writer.write(node))
+            self._write(node)
+
+    def _write(self, node: Node) -> None:
+        if not self.faults:
+            self._guarded(lambda: self.writer.write(node))
+        if self.faults:
+            self.missed.append(node)
 
     def _open(self) -> None:
         self.writer = Writer(self.uri, self.experiment, self.store, self.names, self.tags)

@@ -69,6 +69,18 @@ def trial_killed(arena: Arena, chance: random.Random) -> bool:
     return found is not None
 
 
+def trial_hung(arena: Arena, chance: random.Random) -> bool:
+    """SIGSTOP of a trial's process, which the sweep ends after hang_seconds."""
+    process = arena.start()
+    if found := arena.a_worker(chance, process):
+        with suppress(psutil.Error):
+            found[0].suspend()
+    arena.end(process, 0)
+    arena.check_no_orphans()
+    arena.check(strikes=1)
+    return found is not None
+
+
 def write_killed(arena: Arena, chance: random.Random) -> bool:
     """SIGKILL between any two writes of a trial to the store, with a checkpoint after each step."""
     assert arena.undisturbed
@@ -317,6 +329,7 @@ ON_ONE_NODE: tuple[Fault, ...] = (
     interrupted,
     terminated,
     trial_killed,
+    trial_hung,
     write_killed,
     disk_full,
     damaged,

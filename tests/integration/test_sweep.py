@@ -11,7 +11,7 @@ import pytest
 from orchestrator import plan as plans
 from orchestrator import spec as specs
 from orchestrator.identity import key
-from orchestrator.store import attempts, done, sha256
+from orchestrator.store import Store, attempts, done, sha256
 from tests.integration.sweeping import PATIENCE, Folder, kill, wait_until
 
 GRID = Path(__file__).parents[1] / "micro.yaml"
@@ -260,6 +260,27 @@ def test_the_record_says_where_a_result_comes_from(undisturbed: Folder) -> None:
     assert record["attempts"][-1]["outcome"] == "done"
     assert record["versions"]["pyiqa"] in trial.judge.version
     assert record["provenance"].keys() == {"git_commit", "git_dirty"}
+
+
+def test_two_drivers_share_a_store_and_run_each_trial_once(undisturbed: Folder, tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    shared = GRID.read_text().replace("runtime: {", f"runtime: {{storage: {store}, ")
+    other = shared.replace("name: micro", "name: other").replace("beside: [psnr]", "beside: [psnr, ssim]")
+    folders = []
+    for name, text in (("one", shared), ("two", other)):
+        (tmp_path / name).mkdir()
+        folders.append(Folder(tmp_path / name, text))
+        folders[-1].store = Store(store)
+    for process in [folder.start() for folder in folders]:
+        assert process.wait(timeout=PATIENCE) == 0, "".join(folder.output() for folder in folders)
+    one, two = ({(x.spec.KIND, key(x.spec)) for x in folder.labels()} for folder in folders)
+    assert one < two <= folders[0].finished().keys()
+    for kind, name in folders[0].finished():
+        outcomes = [attempt["outcome"] for attempt in attempts(Store(store).folder(kind, name))]
+        assert outcomes == ["started", "done"]
+    results = folders[0].results()
+    assert {name: results[name] for name in undisturbed.results()} == undisturbed.results()
+    assert folders[0].tables() == undisturbed.tables()
 
 
 def test_resources_that_no_node_has_are_told_instead_of_waited_for(tmp_path: Path) -> None:

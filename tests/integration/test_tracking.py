@@ -115,3 +115,25 @@ def test_faults_are_kept_and_raise_nothing(finished: Finished, tmp_path: Path) -
     mirror.close("FINISHED")
     assert len(mirror.faults) == 1
     assert "file" in mirror.faults[0]
+
+
+def test_what_a_passing_fault_has_cost_is_written_at_the_end(finished: Finished, tmp_path: Path) -> None:
+    whole = finished.writer()
+    for node in finished.nodes:
+        whole.write(node)
+    whole.close("FINISHED")
+    expected = finished.contents()
+    finished.uri = str(tmp_path / "folder" / "mlflow.db")
+    (tmp_path / "folder").write_text("for now no folder")
+    mirror = Mirror(finished.uri, "micro", finished.store, finished.names, {"sweep": "abc"})
+    for node in finished.nodes:
+        mirror.add(node)
+    while len(mirror.missed) < len(finished.nodes):  # until all have met the fault
+        mirror.thread.join(0.01)
+    (tmp_path / "folder").unlink()
+    mirror.close("FINISHED")
+    assert mirror.faults == []
+    contents = finished.contents()
+    assert sorted(str(run["metrics"]) for run in contents.values()) == sorted(
+        str(run["metrics"]) for run in expected.values()
+    )

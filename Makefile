@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: setup sweep preflight prefetch rehearse plan aggregate calibrate mlflow test bench check lock help
+.PHONY: setup sweep preflight prefetch rehearse plan aggregate calibrate mlflow test chaos bench check lock help
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -46,6 +46,11 @@ BENCH ?=
 DEVICE ?= cpu
 bench: $(STAMP) ## measure speed, side by side, into docs/performance.md (BENCH=swinir: one of them; DEVICE=cuda)
 	$(BIN)/python -m tests.bench $(BENCH) --device $(DEVICE)
+
+ROUNDS ?= 20
+FAULTS ?=
+chaos: $(STAMP) ## disturb sweeps at seeded moments, ROUNDS of each fault, into docs/reliability.md (FAULTS="node_killed ...")
+	$(BIN)/python -m tests.chaos $(FAULTS) --rounds $(ROUNDS) --jobs 2
 
 test: $(STAMP) ## all tests
 	$(BIN)/python -m pytest -q

@@ -164,10 +164,14 @@ def _nodes() -> list[dict[str, Any]]:
 def _end_process(holder: Holder) -> bool:
     """Kills a worker on its node, also one that is stopped; False where the node cannot be reached, which Ray gives up
     by itself, and where the process has ended."""
+
+    def kill(process: int) -> None:
+        os.kill(process, signal.SIGKILL)
+
     here = NodeAffinitySchedulingStrategy(holder.node, soft=False)
-    kill = ray.remote(num_cpus=0, max_retries=0)(os.kill).options(scheduling_strategy=here)
+    task = ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=here)(kill)
     try:
-        ray.get(kill.remote(holder.process, signal.SIGKILL), timeout=60)
+        ray.get(task.remote(holder.process), timeout=60)
     except (ray.exceptions.RayError, ProcessLookupError):
         return False
     return True
@@ -212,10 +216,13 @@ def _check_shared(store: Store) -> None:
     nodes = [node for node in _nodes() if node["Resources"].get("CPU", 0) > 0]
     if len(nodes) < 2:
         return
+
+    def sees(path: str) -> bool:
+        return os.path.exists(path)
+
     with store.probe() as probe:
-        exists = ray.remote(num_cpus=0)(os.path.exists)
-        here = {node["NodeID"]: NodeAffinitySchedulingStrategy(node["NodeID"], soft=False) for node in nodes}
-        asked = [exists.options(scheduling_strategy=where).remote(str(probe)) for where in here.values()]
+        each = [NodeAffinitySchedulingStrategy(node["NodeID"], soft=False) for node in nodes]
+        asked = [ray.remote(num_cpus=0, scheduling_strategy=where)(sees).remote(str(probe)) for where in each]
         blind = [node["NodeManagerHostname"] for node, seen in zip(nodes, ray.get(asked), strict=True) if not seen]
     if blind:
         raise OSError(

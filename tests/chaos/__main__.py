@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,32 +67,30 @@ def main() -> int:
 
 
 def calm(path: Path) -> Arena:
-    """A sweep that nobody disturbs, timed once its preflight has been done."""
-    first = Arena(path / "first", None)
-    if first.run()[0]:
-        raise SystemExit(first.output())
-    again = Arena(path / "again", first)
-    started = time.monotonic()
-    if again.run()[0]:
-        raise SystemExit(again.output())
-    again.seconds = time.monotonic() - started
-    assert (again.tables(), again.results()) == (first.tables(), first.results())
-    return again
+    """A sweep that nobody disturbs, timed."""
+    arena, started = Arena(path, None), time.monotonic()
+    code, output = arena.run()
+    if code:
+        raise SystemExit(output)
+    arena.seconds = time.monotonic() - started
+    return arena
 
 
 def run(fault: Fault, seed: int, folder: Path, undisturbed: Arena) -> Round:
     """One round; its folder is removed unless a promise was broken."""
     place, started = folder / f"{fault.__name__}-{seed}", time.monotonic()
     chance = random.Random(f"{fault.__name__} {seed}")
+    arena = Arena(place, undisturbed)
     lie, struck = "", False
     try:
-        if fault in ON_MANY:
-            with cluster(3) as nodes:
-                struck = fault(Arena(place, undisturbed, nodes.address), chance)
-        else:
-            struck = fault(Arena(place, undisturbed), chance)
+        with cluster(3) if fault in ON_MANY else nullcontext() as nodes:
+            arena.cluster = nodes.address if nodes else ""
+            struck = fault(arena, chance)
     except (Lie, AssertionError, subprocess.SubprocessError) as error:
         lie = f"{type(error).__name__}: {error}"
+    finally:
+        arena.process.kill()
+        arena.process.wait()
     if not lie:
         shutil.rmtree(place)
     return Round(fault.__name__, seed, struck, time.monotonic() - started, lie)

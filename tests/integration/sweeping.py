@@ -33,9 +33,10 @@ class Folder:
         environment = os.environ | {"PYTHONPATH": str(ROOT), "RAY_ADDRESS": self.cluster}
         command = [sys.executable, "-m", *(arguments or ("orchestrator", "sweep", "grid.yaml"))]
         with open(self.path / "output.txt", "w") as output:
-            return subprocess.Popen(
+            self.process = subprocess.Popen(
                 command, cwd=self.path, env=environment, stdout=output, stderr=output, start_new_session=True
             )
+        return self.process
 
     def output(self) -> str:
         """What the process that was started last has printed."""

@@ -50,7 +50,7 @@ bench: $(STAMP) ## measure speed, side by side, into docs/performance.md (BENCH=
 ROUNDS ?= 20
 FAULTS ?=
 chaos: $(STAMP) ## disturb sweeps at seeded moments, ROUNDS of each fault, into docs/reliability.md (FAULTS="node_killed ...")
-	$(BIN)/python -m tests.chaos $(FAULTS) --rounds $(ROUNDS) --jobs 2
+	$(BIN)/python -m tests.chaos $(FAULTS) --rounds $(ROUNDS)
 
 test: $(STAMP) ## all tests
 	$(BIN)/python -m pytest -q

@@ -1,4 +1,4 @@
-"""The verbs: `python -m orchestrator plan|preflight|prefetch|rehearse|sweep|fsck|restore GRID`.
+"""The verbs: `python -m orchestrator plan|preflight|prefetch|rehearse|sweep|status|fsck|restore GRID`.
 
 Exit codes: 0 all that was planned is done; 1 something failed or is blocked; 2 the grid, a file or the store cannot be
 used; 130 interrupted.
@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from orchestrator import show
-from orchestrator.grid import GridError
+from orchestrator.grid import GridError, last_sweep
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 GridFile = Annotated[Path, typer.Argument(help="a grid file, e.g. grids/demo.yaml")]
@@ -92,6 +92,17 @@ def rehearse(
     from orchestrator.rehearse import run
 
     raise typer.Exit(run(grid, show.console(), keep))
+
+
+@app.command()
+def status(
+    grid: Annotated[Path | None, typer.Argument(help="a grid file; without it, the one that was swept last")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="for machines: all unfinished trials and why")] = False,
+) -> None:
+    """Says how far a sweep is, from any terminal that sees the store. Example: python -m orchestrator status"""
+    from orchestrator.status import run
+
+    raise typer.Exit(run(grid or last_sweep(), as_json, show.console()))
 
 
 @app.command()

@@ -23,6 +23,15 @@ class GridError(ValueError):
     """A grid that cannot be used. `str()` holds one line for each fault."""
 
 
+def last_sweep(file: Path = LAST_SWEEP) -> Path:
+    """The grid that was swept last, which `file` names. Raises GridError where nothing was."""
+    try:
+        return Path(file.read_text(encoding="utf-8").strip())
+    except FileNotFoundError:
+        message = f"{file}: not there, so no sweep ran here; name a grid, e.g. grids/demo.yaml"
+        raise GridError(message) from None
+
+
 def load(file: str | Path) -> Grid:
     """Reads and checks a grid file. Raises GridError with one line for each fault."""
     file = Path(file)

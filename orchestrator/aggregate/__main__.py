@@ -12,7 +12,7 @@ from rich.console import Console
 
 from orchestrator.aggregate import compare, figures, report, saved, scores, tables, terminal, writing
 from orchestrator.aggregate.scores import Evidence
-from orchestrator.grid import LAST_SWEEP, RESULTS, GridError, beside, load
+from orchestrator.grid import RESULTS, GridError, beside, last_sweep, load
 from orchestrator.sections import Grid as Study
 
 
@@ -117,7 +117,7 @@ def main(
     """Rebuild tables, figures and report.html from the store, or compare the tables of two sweeps."""
     try:
         if compare is None:
-            aggregate(grid or last_sweep(LAST_SWEEP), out, storage=storage)
+            aggregate(grid or last_sweep(), out, storage=storage)
         elif grid or storage:
             raise LookupError("--compare A B reads tables alone: leave out --grid and --storage")
         else:
@@ -125,15 +125,6 @@ def main(
     except (GridError, LookupError, saved.Incomparable) as error:
         typer.echo(error.args[0], err=True)
         raise typer.Exit(2) from None
-
-
-def last_sweep(file: Path) -> Path:
-    """The grid that was swept last, which `file` names. Raises LookupError where nothing was."""
-    try:
-        return Path(file.read_text(encoding="utf-8").strip())
-    except FileNotFoundError:
-        message = f"{file}: not there, so no sweep ran here; name a grid, e.g. --grid grids/demo.yaml"
-        raise LookupError(message) from None
 
 
 if __name__ == "__main__":

@@ -74,7 +74,7 @@ def test_the_last_sweep_is_the_default(tiny, tmp_path, runner, monkeypatch):
     result = runner()
     assert result.exit_code == 2
     assert result.output.splitlines() == [
-        "results/last_sweep: not there, so no sweep ran here; name a grid, e.g. --grid grids/demo.yaml"
+        "results/last_sweep: not there, so no sweep ran here; name a grid, e.g. grids/demo.yaml"
     ]
     (tmp_path / "results").mkdir()
     (tmp_path / "results/last_sweep").write_text(f"{path}\n")

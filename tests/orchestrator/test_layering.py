@@ -57,11 +57,12 @@ ORCHESTRATOR = {
     "preflight": "fetching manifests sections spec store workers",
     "sweep": "aggregate checks cost forecast grid identity integrity manifests matrix naming plan preflight ready "
     "schedule sections show spec store tracking work",
+    "status": "lease plan show spec store sweep",
     "prefetch": "fetching grid manifests store sweep",
     "shrink": "sections spec",
     "rehearse": "aggregate cost cost_table fetching grid identity manifests matrix naming plan preflight ready "
     "schedule sections show shrink spec store sweep work",
-    "__main__": "fsck grid plan prefetch rehearse restore show sweep",
+    "__main__": "fsck grid plan prefetch rehearse restore show status sweep",
 }
 # module -> what it imports inside functions alone: planning must not load it
 LAZY = {
@@ -70,7 +71,7 @@ LAZY = {
     "sweep": "orchestrator.aggregate orchestrator.schedule orchestrator.tracking",
     "rehearse": "orchestrator.aggregate",
     "__main__": "orchestrator.fsck orchestrator.plan orchestrator.prefetch orchestrator.rehearse "
-    "orchestrator.restore orchestrator.sweep",
+    "orchestrator.restore orchestrator.status orchestrator.sweep",
 }
 HEAVY = {"ray": {"orchestrator.schedule"}, "mlflow": {"orchestrator.tracking"}, "torch": set(), "torchvision": set()}
 

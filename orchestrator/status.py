@@ -1,0 +1,126 @@
+"""The verb `status`: how far a grid's sweep is, from any terminal that sees the store. Knows nothing of Ray."""
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from orchestrator import show
+from orchestrator.lease import STALE_SECONDS, Holder, holder
+from orchestrator.plan import TO_DO, Node, Plan
+from orchestrator.spec import Trial
+from orchestrator.store import Store, attempts, progress
+from orchestrator.sweep import Sweep
+
+MOST_LISTED = 20
+STATES = ("done", "diverged", "not applicable", "running", "ready", "waiting", "failed", "blocked")
+"""`failed`: before, and the next sweep tries again; `blocked`: waits for a failed one."""
+
+
+@dataclass
+class State:
+    """Where each trial of a plan stands."""
+
+    states: dict[str, str]
+    """One of `STATES`, by key."""
+    waits_for: dict[str, list[str]] = field(default_factory=dict)
+    """Keys of the unfinished parents of what is waiting or blocked."""
+    running: dict[str, tuple[Holder, int, int]] = field(default_factory=dict)
+    """Who works on it, its step, and of how many (0: it does not say)."""
+    failed: dict[str, str] = field(default_factory=dict)
+    """The last line of its last traceback."""
+    work: float = 0.0
+    """Share of the expected seconds of all trials that are behind, 0 to 1."""
+    left: float = 0.0
+    """Expected seconds of what is to do, one trial at a time."""
+
+
+def look(planned: Plan, store: Store, seconds: Callable[[Trial], float]) -> State:
+    """The state of every trial; `seconds` is what one is expected to take."""
+    found = State({})
+    for name, node in planned.nodes.items():
+        found.states[name] = _state(node, found, store)
+    spent = {name: seconds(node.spec) for name, node in planned.nodes.items()}
+    found.left = sum(spent[name] for name, node in planned.nodes.items() if node.status in TO_DO)
+    found.work = 1 - found.left / sum(spent.values()) if spent else 1.0
+    return found
+
+
+def _state(node: Node, found: State, store: Store) -> str:
+    """Parents have theirs already."""
+    if node.status not in TO_DO:
+        return node.status
+    folder = store.folder(node.kind, node.key)
+    by = holder(folder / "lock")
+    if by and by.seconds < STALE_SECONDS:
+        now = progress(folder) or {}
+        found.running[node.key] = by, int(now.get("step", 0)), int(now.get("steps", 0))
+        return "running"
+    if node.status == "failed":
+        tries = attempts(folder)
+        text = str(tries[-1].get("traceback", "")) if tries else ""
+        found.failed[node.key] = (text.strip().splitlines() or ["without a traceback"])[-1]
+        return "failed"
+    if missing := [parent for parent in node.parents if found.states[parent] != "done"]:
+        found.waits_for[node.key] = missing
+        return "blocked" if any(found.states[parent] in ("failed", "blocked") for parent in missing) else "waiting"
+    return "ready"
+
+
+def run(file: Path, as_json: bool, out: Console) -> int:
+    """Prints the state of the sweep of a grid; 0."""
+    sweep = Sweep(file)
+    found = look(sweep.plan, sweep.store, sweep.costs.seconds)
+    if as_json:
+        out.print_json(data=to_json(sweep.grid.name, sweep.plan, sweep.names, found))
+    else:
+        tell(sweep.grid.name, sweep.plan, sweep.names, found, sweep.basis(), out)
+        if not found.running and sweep.plan.to_do():
+            out.print(f"no trial runs; next: make sweep GRID={file}", markup=False)
+    return 0
+
+
+def tell(name: str, planned: Plan, names: Mapping[str, str], found: State, basis: str, out: Console) -> None:
+    """One line for the sweep, one for each running and failed trial, and what the others wait for."""
+    counts = Counter(found.states.values())
+    words = ", ".join(f"{counts[state]:,} {state}" for state in STATES if counts[state])
+    left = f"; about {show.duration(found.left)} of work left ({basis})" if found.left else ""
+    out.print(f"{name}: {len(planned.nodes):,} trials: {words}; {found.work:.0%} of the work{left}", markup=False)
+    for key, (by, step, steps) in list(found.running.items())[:MOST_LISTED]:
+        at = f" ({step}/{steps})" if steps else ""
+        where = f"process {by.process} on {by.host}, last sign of life {show.duration(by.seconds)} ago"
+        out.print(f"  running: {planned.nodes[key].kind} {key}: {names[key]}{at}; {where}", markup=False)
+    for key, error in list(found.failed.items())[:MOST_LISTED]:
+        out.print(f"  failed: {planned.nodes[key].kind} {key}: {names[key]}: {error}", markup=False)
+    reasons = Counter(
+        (planned.nodes[key].kind, found.states[key], planned.nodes[parents[0]].kind, found.states[parents[0]])
+        for key, parents in found.waits_for.items()
+    )
+    for (kind, state, parent, its), count in reasons.most_common(MOST_LISTED):
+        out.print(f"  {state}: {count:,} {kind}, each for a {parent} that is {its}", markup=False)
+
+
+def to_json(name: str, planned: Plan, names: Mapping[str, str], found: State) -> dict[str, Any]:
+    """All of it, for machines: each unfinished trial with its reason."""
+
+    def entry(key: str, **more: Any) -> dict[str, Any]:
+        return {"kind": planned.nodes[key].kind, "key": key, "name": names[key], **more}
+
+    running = [
+        entry(key, step=step, steps=steps, host=by.host, process=by.process, node=by.node, seconds_silent=by.seconds)
+        for key, (by, step, steps) in found.running.items()
+    ]
+    return {
+        "grid": name,
+        "trials": len(planned.nodes),
+        "counts": dict(Counter(found.states.values())),
+        "work_done": found.work,
+        "seconds_left": found.left,
+        "running": running,
+        "ready": [entry(key) for key, state in found.states.items() if state == "ready"],
+        "failed": [entry(key, error=error) for key, error in found.failed.items()],
+        "waiting": [entry(key, state=found.states[key], waits_for=parents) for key, parents in found.waits_for.items()],
+    }

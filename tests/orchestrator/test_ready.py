@@ -107,3 +107,21 @@ def test_nothing_to_do_is_exhausted_at_once(random_graph: Graph) -> None:
     queue = ReadyQueue(plan.build(steps, {(node.kind, name): "done" for name, node in nodes.items()}, lambda _: 1.0))
     assert queue.exhausted()
     assert queue.pop() is None
+
+
+def test_what_another_driver_holds_is_looked_at_last(random_graph: Graph) -> None:
+    planned = plan.build(random_graph(random.Random(1), 6), {}, lambda _: 1.0)
+    queue = ReadyQueue(planned)
+    ready = queue.counts()["ready"]
+    first = queue.pop()
+    assert first
+    queue.defer(first.key)
+    assert (queue.counts()["ready"], queue.running, queue.exhausted()) == (ready, set(), False)
+    order = [node.key for node in iter(queue.pop, None)]
+    assert len(order) == ready
+    assert order[-1] == first.key
+    queue.defer(first.key)
+    assert not queue.exhausted()
+    again = queue.pop()
+    assert again
+    assert again.key == first.key

@@ -1,8 +1,16 @@
-"""What a worker leaves behind between two trials. Whole sweeps are in tests/integration."""
+"""What Tune is handed, and what a worker leaves behind between two trials. Whole sweeps are in tests/integration."""
 
+import math
 from pathlib import Path
 
-from orchestrator.schedule import TrialActor
+import pytest
+
+from orchestrator import plan, schedule
+from orchestrator.matrix import Study
+from orchestrator.ready import ReadyQueue
+from orchestrator.schedule import ReadyTrials, TrialActor
+from orchestrator.sections.training import Runtime
+from orchestrator.store import Store, note_attempt
 
 
 def test_a_worker_that_goes_on_leaves_no_folders_of_the_last_trial(tmp_path: Path) -> None:
@@ -18,3 +26,51 @@ def test_a_worker_that_goes_on_leaves_no_folders_of_the_last_trial(tmp_path: Pat
             actor.setup({})
     assert [folder.exists() for folder in folders] == [False, False, False, True]
     assert actor.scratch == tmp_path / "working_dirs/three"
+
+
+@pytest.fixture
+def searcher(micro: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ReadyTrials:
+    """On a cluster with one core."""
+    monkeypatch.setattr(schedule, "_nodes", lambda: [{"Resources": {"CPU": 1.0}}])
+    queue = ReadyQueue(plan.build((label.spec for label in micro.labels), {}, lambda _: 1.0))
+    listener = schedule.Listener(lambda *_: None, lambda *_: None, lambda *_: None)
+    stop = schedule.Stop(tmp_path / "stop")
+    runtime = Runtime(max_failures=2)
+    store = Store(tmp_path / "store")
+    return ReadyTrials(queue, store, {}, schedule.Outcome(queue), stop, listener, runtime, tmp_path / "tune")
+
+
+def test_a_trial_whose_process_never_began_is_tried_again_and_then_says_why(searcher: ReadyTrials) -> None:
+    wanted = None
+    for attempt in range(3):
+        for number in range(100):
+            config = searcher.suggest(f"{attempt}-{number}")
+            wanted = wanted or config["key"]
+            if config["key"] == wanted:
+                break
+            searcher.on_trial_complete(f"{attempt}-{number}", {"trial_status": "held"})  # another driver's
+        folder = searcher.folders / f"{attempt}-{number}"
+        folder.mkdir(parents=True)
+        (folder / "error.txt").write_text(f"ActorDiedError: its node died, {attempt}")
+        searcher.on_trial_complete(folder.name, error=True)
+        assert searcher.queue.state[wanted] == ("failed" if attempt == 2 else "waiting")
+    assert searcher.outcome.tracebacks == {wanted: "ActorDiedError: its node died, 2"}
+
+
+def test_a_trial_that_began_and_failed_is_not_tried_again(searcher: ReadyTrials) -> None:
+    config = searcher.suggest("one")
+    folder = searcher.store.folder(config["kind"], config["key"])
+    note_attempt(folder, outcome="started")
+    note_attempt(folder, outcome="error", traceback="ValueError: x")
+    searcher.on_trial_complete("one", error=True)  # Tune has used up its retries
+    assert searcher.queue.state[config["key"]] == "failed"
+    assert searcher.outcome.tracebacks == {config["key"]: "ValueError: x"}
+
+
+def test_no_more_is_handed_out_than_the_nodes_have_room_for_and_two_that_wait(
+    searcher: ReadyTrials, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert [searcher.suggest(str(number)) is not None for number in range(5)] == [True, True, True, False, False]
+    searcher.counted = -math.inf  # a node joins
+    monkeypatch.setattr(schedule, "_nodes", lambda: [{"Resources": {"CPU": 1.0}}, {"Resources": {"CPU": 1.5}}])
+    assert [searcher.suggest(str(number)) is not None for number in range(5, 8)] == [True, False, False]

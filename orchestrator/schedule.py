@@ -28,6 +28,11 @@ os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # Ctrl-C is ours: dra
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 
+# Without it a Ray of our own listens on all of the machine's addresses, and runs code for whoever reaches it. The name
+# is that of another purpose (no questions of a firewall); what it does is to keep Ray's addresses on loopback.
+if not os.environ.get("RAY_ADDRESS"):
+    os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+
 import ray
 from ray import tune
 from ray.tune.execution.tune_controller import TuneController

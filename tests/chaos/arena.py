@@ -49,7 +49,7 @@ class Arena(Folder):
         """Waits until a random moment between the first trial's start and the last one's end."""
         assert self.undisturbed
         while process.poll() is None and not list(self.store.root.glob("*/*/attempts.jsonl")):
-            self._look(process, 0.02)
+            self._look(process, 0.1)
         return self._look(process, chance.uniform(0, self.undisturbed.span()))
 
     def span(self) -> float:

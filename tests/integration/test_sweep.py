@@ -4,8 +4,11 @@ import hashlib
 import json
 import shutil
 import signal
+import subprocess
+from ipaddress import ip_address
 from pathlib import Path
 
+import psutil
 import pytest
 
 from orchestrator import plan as plans
@@ -147,10 +150,19 @@ def test_growing_the_grid_runs_exactly_the_new_trials(undisturbed: Folder, tmp_p
     assert set(folder.finished()) - set(before) == {(node.kind, node.key) for node in planned.to_do()}
 
 
+def listening(process: subprocess.Popen[bytes]) -> set[str]:
+    """Addresses on which a driver and all that it started take connections."""
+    family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+    found = [one for member in family for one in member.net_connections("tcp") if one.status == psutil.CONN_LISTEN]
+    assert len(found) > 4, "Ray's own"
+    return {one.laddr.ip.removeprefix("::ffff:") for one in found}
+
+
 def test_a_killed_driver_and_then_an_interrupt_leave_the_same_results(undisturbed: Folder, tmp_path: Path) -> None:
     folder = Folder(tmp_path, GRID.read_text())
     process = folder.start()
     wait_until(lambda: len(folder.finished()) >= 5, process)
+    assert {address for address in listening(process) if not ip_address(address).is_loopback} == set()
     kill(process)
     survived = folder.finished()
     process = folder.start()

@@ -6,10 +6,12 @@ from pathlib import Path
 import pytest
 
 from orchestrator import plan, schedule
+from orchestrator.lease import Holder
 from orchestrator.matrix import Study
 from orchestrator.ready import ReadyQueue
 from orchestrator.schedule import ReadyTrials, TrialActor
 from orchestrator.sections.training import Runtime
+from orchestrator.stalls import Stalls
 from orchestrator.store import Store, note_attempt
 
 
@@ -74,3 +76,19 @@ def test_no_more_is_handed_out_than_the_nodes_have_room_for_and_two_that_wait(
     searcher.counted = -math.inf  # a node joins
     monkeypatch.setattr(schedule, "_nodes", lambda: [{"Resources": {"CPU": 1.0}}, {"Resources": {"CPU": 1.5}}])
     assert [searcher.suggest(str(number)) is not None for number in range(5, 8)] == [True, False, False]
+
+
+def test_a_sweep_in_which_nothing_runs_says_what_waits_for_what(
+    searcher: ReadyTrials, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = {"NodeID": "a", "NodeManagerHostname": "host-1", "Alive": True, "Resources": {"CPU": 8.0, "GPU": 1.0}}
+    monkeypatch.setattr(schedule, "_nodes", lambda: [node])
+    monkeypatch.setattr(schedule.ray, "available_resources", lambda: {"CPU": 7.0, "GPU": 0.25})
+    waiting = [node for node in searcher.queue.nodes.values() if node.kind == "super_resolution"][:2]
+    runtime, stalls = Runtime(gpus={"super_resolution": 0.5}, cpus=2), Stalls(searcher.store, 10.0)
+    assert schedule._why_idle(waiting, stalls, runtime, 61.7) == (
+        "nothing has run for 62 s: 2 super_resolution (2 CPUs, 0.5 GPUs): waiting for room or for a worker to start; "
+        "nodes: host-1 (8 CPUs, 1 GPUs); free: 7 CPUs, 0.25 GPUs"
+    )
+    stalls.elsewhere = [Holder("host-2", 42, "b", 3, 1.0)]
+    assert "held by another sweep (process 42 on host-2)" in schedule._why_idle(waiting, stalls, runtime, 61.7)

@@ -166,7 +166,8 @@ class Store:
         with lease.hold(folder / "lock", give_up, node):
             for name in os.listdir(folder):
                 if name.startswith(WORK):  # moved in one step: it may belong to a holder that has only hung
-                    os.rename(folder / name, folder / f".{name}")
+                    with contextlib.suppress(FileNotFoundError):  # which has just finished
+                        os.rename(folder / name, folder / f".{name}")
                 if name.removeprefix(".").startswith(WORK):
                     shutil.rmtree(folder / f".{name.removeprefix('.')}", ignore_errors=True)
             yield folder

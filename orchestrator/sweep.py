@@ -183,8 +183,10 @@ def _run_rounds(sweep: Sweep, out: Console) -> tuple[int, Any]:
         code = _run_trials(sweep, mirror, out) if sweep.plan.to_do() else _mirror_only(mirror)
         before = sweep.damaged
         sweep.plan, _ = sweep.replan()
-        if code not in (EXIT_DONE, EXIT_DAMAGED) or not sweep.plan.to_do():
+        if code not in (EXIT_DONE, EXIT_DAMAGED):
             return code, mirror
+        if not sweep.plan.to_do():
+            return EXIT_DONE, mirror
         if last == 0 or (code == EXIT_DONE and sweep.damaged == before):  # a bad disk, or another driver holds them
             break
     return EXIT_INCOMPLETE, mirror

@@ -1,5 +1,6 @@
 """The verb `fsck`: a store's finished trials, byte by byte."""
 
+import contextlib
 from pathlib import Path
 
 from rich.console import Console
@@ -20,6 +21,14 @@ def run(file: Path, repair: bool, out: Console) -> int:
     out.print(f"{store.root}: {len(finished):,} finished trials, {len(found):,} damaged or stale", markup=False)
     for (kind, key), fault in found.items():
         out.print(f"  {kind}/{key}: {fault}", markup=False)
+    untidy = [address for address in finished if store.leftovers(*address)]
+    if untidy and repair:
+        for address in untidy:
+            with contextlib.suppress(BlockingIOError):
+                store.tidy(*address)
+    if untidy:
+        said = "removed" if repair else "--repair removes them"
+        out.print(f"{len(untidy):,} of them have checkpoints or work folders that a kill has left: {said}")
     if not found:
         return EXIT_WHOLE
     if not repair:

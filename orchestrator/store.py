@@ -154,6 +154,17 @@ class Store:
             for name in ("record.json", *data_files(folder)):
                 (folder / name).unlink(missing_ok=True)
 
+    def leftovers(self, kind: str, key: str) -> list[Path]:
+        """What a kill after DONE, or a holder that had hung, has left in a finished trial's folder, and nobody needs."""
+        folder = self.folder(kind, key)
+        return [folder / name for name in os.listdir(folder) if name == "checkpoint" or WORK in name]
+
+    def tidy(self, kind: str, key: str) -> None:
+        """Removes the leftovers of a finished trial. Raises BlockingIOError while a live process works on it."""
+        with self.claim(kind, key):
+            for path in self.leftovers(kind, key) if self.status(kind, key) in FINISHED else ():
+                _remove(path)
+
     def fail(self, kind: str, key: str, reason: str) -> None:
         """Marks a trial failed. Its attempts and their tracebacks are in `attempts.jsonl`; the next sweep retries."""
         write_atomic(self.folder(kind, key) / "FAILED", reason + "\n")

@@ -148,6 +148,21 @@ def test_a_reopened_trial_is_unfinished_and_says_why(store: Store, family: tuple
     assert attempts(folder)[-1]["note"] == "record.json is not there"
 
 
+def test_what_a_kill_after_done_has_left_is_tidied(store: Store, family: tuple[Trial, Trial]) -> None:
+    address = (family[0].KIND, key(family[0]))
+    assert store.leftovers(*address) == []
+    folder = store.folder(*address)
+    for name in ("checkpoint", "work.abc", ".work.def"):
+        (folder / name).mkdir()
+        (folder / name / "file").touch()
+    assert {path.name for path in store.leftovers(*address)} == {"checkpoint", "work.abc", ".work.def"}
+    with store.claim(*address), pytest.raises(BlockingIOError):
+        store.tidy(*address)
+    store.tidy(*address)
+    assert store.leftovers(*address) == []
+    assert faults(store, deep=True) == {}
+
+
 def test_a_trial_that_somebody_works_on_is_left_alone(store: Store, family: tuple[Trial, Trial]) -> None:
     spec = family[0]
     with store.claim(spec.KIND, key(spec)):

@@ -5,10 +5,12 @@ A look without `deep` reads each record and asks the file system for the sizes o
 second for the demo's 1,385 trials. A deep one reads every byte.
 """
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 from orchestrator.identity import Address
@@ -21,13 +23,17 @@ READERS = 4
 def reopen(store: Store, found: dict[Address, str]) -> int:
     """Makes trials unfinished; returns how many. Those that a live process works on are left to it."""
     reopened = 0
-    for (kind, key), fault in found.items():
-        try:
-            store.reopen(kind, key, fault)
-        except BlockingIOError:
-            continue
-        reopened += 1
+    for address in found:
+        with contextlib.suppress(BlockingIOError):
+            reopened += store.reopen(*address, partial(_still, store, address))
     return reopened
+
+
+def _still(store: Store, address: Address) -> str:
+    """What is wrong with a trial now: since it was looked at another sweep may have mended it."""
+    record, _ = _look(store, address, deep=False)
+    above = [(str(parent.get("kind")), str(parent.get("key"))) for parent in record.get("parents", {}).values()]
+    return faults(store, [address, *above], deep=True).get(address, "")
 
 
 def faults(store: Store, trials: Iterable[Address], deep: bool = False) -> dict[Address, str]:
@@ -43,12 +49,13 @@ def faults(store: Store, trials: Iterable[Address], deep: bool = False) -> dict[
 
 
 def _look(store: Store, address: Address, deep: bool) -> tuple[dict[str, Any], str]:
-    """As `_damage`, also where a record is JSON but no record, or a file cannot be read."""
+    """As `_damage`, also where a record is JSON but no record, or a file is gone while it is looked at. Raises OSError
+    where storage does not answer: that is no damage, and nothing runs again for it."""
     try:
         return _damage(store, address, deep)
     except (AttributeError, KeyError, TypeError, ValueError):
         return {}, "record.json is not a record"
-    except OSError as error:
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
         return {}, f"{error.filename}: {error.strerror}"
 
 
@@ -60,7 +67,7 @@ def _damage(store: Store, address: Address, deep: bool) -> tuple[dict[str, Any],
         record = dict(json.loads(content))
     except FileNotFoundError:
         return {}, "record.json is not there"
-    except (OSError, ValueError, TypeError):
+    except (ValueError, TypeError):
         return {}, "record.json cannot be read"
     if (record.get("kind"), record.get("key")) != address:
         return record, f"record.json is of another trial, {record.get('kind')}/{record.get('key')}"
@@ -69,11 +76,8 @@ def _damage(store: Store, address: Address, deep: bool) -> tuple[dict[str, Any],
         return record, f"DONE and record.json disagree: {status} and {record.get('status')}"
     if seal and hashlib.sha256(content).hexdigest() != seal:
         return record, "record.json is not what was written: another digest"
-    try:
-        if deep and json.loads((folder / "spec.json").read_text()).get("key") != key:
-            return record, "spec.json is of another trial"
-    except (OSError, ValueError, AttributeError):
-        return record, "spec.json cannot be read"
+    if deep and sha256(folder / "spec.json") != record.get("spec", sha256(folder / "spec.json")):
+        return record, "spec.json is not what was written: another digest"
     for name, digest in record.get("files", {}).items():
         path, written = folder / name, record.get("bytes", {}).get(name)  # older records have no sizes
         if not path.is_file():

@@ -15,15 +15,17 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 BEAT_SECONDS = 5.0
 STALE_SECONDS = 30.0
 """Six beats: a busy disk or a short stop of the network is not an end."""
 LOOK_SECONDS = 0.1
+PAUSE_SECONDS = 1.0
+"""The most that counts as one look's waiting."""
 
 
 @dataclass(frozen=True)
@@ -32,15 +34,19 @@ class Holder:
 
     host: str
     process: int
+    born: int
+    """When the process was started, in the kernel's ticks: ids are used again."""
     node: str
     """Ray's id of the node; empty outside Ray."""
+    sweep: str
+    """Which sweep's worker it is; empty outside one."""
     beat: int
     seconds: float
     """Since its last sign of life, by the clocks of this machine and of the storage: for people to read."""
 
 
 @contextlib.contextmanager
-def hold(path: Path, give_up: Callable[[], bool], node: str = "") -> Iterator[None]:
+def hold(path: Path, give_up: Callable[[], bool], node: str = "", sweep: str = "") -> Iterator[None]:
     """Holds the lock `path`, whose folder exists. Waits while another live process holds it, until `give_up()`; then
     raises BlockingIOError."""
     watch = Watch()
@@ -49,9 +55,10 @@ def hold(path: Path, give_up: Callable[[], bool], node: str = "") -> Iterator[No
             raise BlockingIOError(f"{path.parent}: another live process works on this trial")
         time.sleep(LOOK_SECONDS)
     ended = threading.Event()
-    beats = threading.Thread(target=_beat, args=(file, node, ended), name="lease", daemon=True)
+    who = {"host": socket.gethostname(), "process": os.getpid(), "born": born(), "node": node, "sweep": sweep}
+    beats = threading.Thread(target=_beat, args=(file, who, ended), name="lease", daemon=True)
     with file:
-        _write(file, node, 0)
+        _write(file, who, 0)
         beats.start()
         try:
             yield
@@ -67,15 +74,18 @@ class Watch:
     """How long one who waits has seen the same beat of the same lock."""
 
     seen: tuple[int, bytes] | None = None
-    since: float = 0.0
+    last: float = 0.0
+    waited: float = 0.0
 
     def stale(self, file: IO[bytes]) -> bool:
-        """Whether the holder of an open lock file has shown no life for STALE_SECONDS."""
+        """Whether the holder of an open lock file has shown no life for STALE_SECONDS in which this process looked: a
+        pause of its own, or of the storage, in which nobody could beat or look, does not count."""
         file.seek(0)
-        now = os.fstat(file.fileno()).st_ino, file.read()
-        if now != self.seen:
-            self.seen, self.since = now, time.monotonic()
-        return time.monotonic() - self.since > STALE_SECONDS
+        before, self.last = self.last, time.monotonic()
+        sign = os.fstat(file.fileno()).st_ino, file.read()
+        self.waited = self.waited + min(self.last - before, PAUSE_SECONDS) if sign == self.seen else 0.0
+        self.seen = sign
+        return self.waited > STALE_SECONDS
 
 
 def holder(path: Path) -> Holder | None:
@@ -83,9 +93,26 @@ def holder(path: Path) -> Holder | None:
     try:
         said = json.loads(path.read_bytes())
         seconds = max(0.0, time.time() - path.stat().st_mtime)
-        return Holder(str(said["host"]), int(said["process"]), str(said["node"]), int(said["beat"]), seconds)
+        return Holder(
+            str(said["host"]),
+            int(said["process"]),
+            int(said["born"]),
+            str(said["node"]),
+            str(said["sweep"]),
+            int(said["beat"]),
+            seconds,
+        )
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def born(process: int | None = None) -> int:
+    """When a process was started, this one unless given, in ticks since the machine was; 0 where there is none, or no
+    /proc."""
+    with contextlib.suppress(OSError, IndexError):
+        fields = Path(f"/proc/{process or os.getpid()}/stat").read_text().rpartition(")")[2].split()
+        return int(fields[19])  # behind the name, which may hold spaces
+    return 0
 
 
 def _taken(path: Path, watch: Watch) -> IO[bytes] | None:
@@ -131,13 +158,13 @@ def _is_at(path: Path, file: IO[bytes]) -> bool:
     return False
 
 
-def _beat(file: IO[bytes], node: str, ended: threading.Event) -> None:
+def _beat(file: IO[bytes], who: Mapping[str, Any], ended: threading.Event) -> None:
     beat = 0
     while not ended.wait(BEAT_SECONDS):
-        _write(file, node, beat := beat + 1)
+        _write(file, who, beat := beat + 1)
 
 
-def _write(file: IO[bytes], node: str, beat: int) -> None:
+def _write(file: IO[bytes], who: Mapping[str, Any], beat: int) -> None:
     with contextlib.suppress(OSError):  # a full disk, or storage that is away: the next beat may get through
-        said = {"host": socket.gethostname(), "process": os.getpid(), "node": node, "beat": beat}
-        os.pwrite(file.fileno(), json.dumps(said).encode().ljust(200), 0)
+        os.pwrite(file.fileno(), json.dumps({**who, "beat": beat}).encode().ljust(300), 0)
+        os.fsync(file.fileno())  # or NFS would keep it from other machines for half a minute

@@ -118,7 +118,14 @@ class Manifests:
             self.found = others | self.found
             sealed = {"sha256": _digest(self.found), "found": self.found}
             write_atomic(root / FILE, json.dumps(sealed, indent=1) + "\n")
-            write_atomic(root / SOURCES, json.dumps(self._sources(), indent=1) + "\n")
+            write_atomic(root / SOURCES, self._sources_text())
+
+    def sources_are_in(self, root: Path) -> bool:
+        """Whether `sources.json` is what was written."""
+        try:
+            return (root / SOURCES).read_text(errors="replace") == self._sources_text()
+        except FileNotFoundError:
+            return False
 
     def drop(self, request: Request) -> None:
         """Forgets a manifest whose files are not in order any more."""
@@ -136,6 +143,9 @@ class Manifests:
         """SHA-256 of what was asked for, `unresolved ...` where no manifest knows it, empty for nothing to load."""
         manifest = self.found.get(request.key)
         return str(manifest["content"]) if manifest else f"{spec.UNRESOLVED} {request.words}"
+
+    def _sources_text(self) -> str:
+        return json.dumps(self._sources(), indent=1) + "\n"
 
     def _sources(self) -> Mapping[str, Any]:
         keys = {key: json.loads(key) for key in self.found}

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from orchestrator import fetching
-from orchestrator.manifests import SOURCES, Manifests, Request, data_request, requests
+from orchestrator.manifests import Manifests, Request, data_request, requests
 from orchestrator.sections import Grid, OfficialSet, Warmup
 from orchestrator.spec import KINDS
 from orchestrator.store import Store
@@ -50,7 +50,7 @@ def check(grid: Grid, store: Store, say: Say, offline: bool = True) -> Findings:
     findings.faults += _size_faults(grid, manifests)
     _look_at_files([one for one in wanted if one.kind != "data"], manifests, findings, say, offline)
     manifests.last(wanted)
-    changed = findings.looked_at or list(manifests.found) != order or not (store.root / SOURCES).exists()
+    changed = findings.looked_at or list(manifests.found) != order or not manifests.sources_are_in(store.root)
     if changed and not unusable:
         manifests.write(store.root)
     return findings

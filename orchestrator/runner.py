@@ -3,6 +3,7 @@
 Imports the workers only when a trial runs: the driver knows this module too.
 """
 
+import hashlib
 import json
 import os
 import socket
@@ -16,7 +17,7 @@ from typing import Any
 from orchestrator import integrity
 from orchestrator.lease import STALE_SECONDS
 from orchestrator.manifests import SOURCES
-from orchestrator.spec import decode, parents
+from orchestrator.spec import decode
 from orchestrator.store import FINISHED, Store, note_attempt, note_progress
 
 PATIENCE_SECONDS = STALE_SECONDS + 15.0
@@ -39,7 +40,8 @@ def run_trial(config: Mapping[str, Any]) -> str:
 
     with ExitStack() as held:
         try:
-            folder = held.enter_context(store.claim(kind, key, impatient, config.get("node", "")))
+            who = config.get("node", ""), config.get("sweep", "")
+            folder = held.enter_context(store.claim(kind, key, impatient, *who))
         except BlockingIOError:
             return "interrupted" if stopped() else "held"
         if (status := store.status(kind, key)) in FINISHED:
@@ -53,15 +55,17 @@ def run_trial(config: Mapping[str, Any]) -> str:
                 return "without input"
             inputs = store.inputs(config["identity"]["parents"])  # as they are read, not as they will be
             work = store.workspace(kind, key)
-            record = trial.run(*_spec_and_context(config, store, folder, work))
+            made_of = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:16]
+            context = _context(config, store, work, folder / "checkpoint" / made_of)
+            record = trial.run(decode(json.loads((folder / "spec.json").read_text())), context)
+            whole = {**config["identity"], **record, "inputs": inputs, "provenance": config["provenance"]}
+            store.finish(work, whole, **started)
         except Interrupted as stop:
             note_attempt(folder, outcome="interrupted", note=str(stop), **started)
             return "interrupted"
         except Exception:
             note_attempt(folder, outcome="error", traceback=traceback.format_exc(), **started)
             raise
-        note_attempt(folder, outcome=record["status"], **started)
-        store.finish(work, {**config["identity"], **record, "inputs": inputs, "provenance": config["provenance"]})
         return str(record["status"])
 
 
@@ -73,15 +77,17 @@ def _damaged_inputs(store: Store, parents: Mapping[str, Mapping[str, str]]) -> s
     return "; ".join(f"{kind}/{key}: {fault}" for (kind, key), fault in found.items())
 
 
-def _spec_and_context(config: Mapping[str, Any], store: Store, folder: Path, work: Path) -> tuple[Any, Any]:
+def _context(config: Mapping[str, Any], store: Store, work: Path, checkpoints: Path) -> Any:
+    """`checkpoints` is named by the trial's inputs: one that was trained with others is none of this trial's."""
     from workers import sources
     from workers.context import Context
 
-    spec = decode(json.loads((folder / "spec.json").read_text()))
-    return spec, Context(
-        inputs={role: store.folder(parent.kind, parent.key) for role, parent in parents(spec)},
+    parents = config["identity"]["parents"]
+    folder = work.parent
+    return Context(
+        inputs={role: store.folder(parent["kind"], parent["key"]) for role, parent in parents.items()},
         out=work,
-        checkpoints=folder / "checkpoint",
+        checkpoints=checkpoints,
         key=config["key"],
         device=config["device"],
         count_flops=config.get("rehearsal", False),

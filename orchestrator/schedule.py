@@ -12,6 +12,7 @@ import signal
 import tempfile
 import threading
 import time
+import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -40,7 +41,7 @@ from ray.tune.search import Searcher
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from orchestrator import reaper
-from orchestrator.lease import Holder
+from orchestrator.lease import Holder, born
 from orchestrator.plan import Node, Plan
 from orchestrator.ready import ReadyQueue
 from orchestrator.runner import run_trial
@@ -113,6 +114,7 @@ def run(
         # Variables and ~ are each node's own.
         "cache": runtime.cache if runtime.cache[0] in "$~" else str(Path(runtime.cache).absolute()),
         "device": runtime.device,
+        "sweep": uuid.uuid4().hex,
         "rehearsal": rehearsal,
     }
     with tempfile.TemporaryDirectory(prefix="sweep-tune-") as scratch, reaper.guard(scratch):
@@ -122,7 +124,7 @@ def run(
             _check_shared(store)
             folders = Path(scratch) / RUN
             searcher = ReadyTrials(queue, store, given, outcome, stop, listener, runtime, folders)
-            with _watched(queue, store, runtime, listener):
+            with _watched(queue, Stalls(store, runtime.hang_seconds, str(given["sweep"])), runtime, listener):
                 _tuner(searcher, runtime, scratch).fit()
         finally:
             ray.shutdown()
@@ -137,17 +139,18 @@ LOOK_SECONDS = 5.0
 
 
 @contextmanager
-def _watched(queue: ReadyQueue, store: Store, runtime: Runtime, listener: Listener) -> Iterator[None]:
+def _watched(queue: ReadyQueue, stalls: Stalls, runtime: Runtime, listener: Listener) -> Iterator[None]:
     """Within it a thread ends trials that hang, and says why when none can start."""
-    stalls, ended = Stalls(store, runtime.hang_seconds), threading.Event()
+    ended = threading.Event()
 
     def look() -> None:
         while not ended.wait(min(LOOK_SECONDS, runtime.hang_seconds / 4)):
             handed_out = [queue.nodes[name] for name in sorted(queue.running.copy())]
-            for node, holder in stalls.hung(handed_out, {node["NodeID"] for node in _nodes()}):
+            for node, holder in stalls.hung(handed_out):
                 note = f"no progress for {runtime.hang_seconds:g} s (runtime.hang_seconds)"
                 if _end_process(holder):
-                    note_attempt(store.folder(node.kind, node.key), outcome="hung", note=note, process=holder.process)
+                    folder = stalls.store.folder(node.kind, node.key)
+                    note_attempt(folder, outcome="hung", note=note, process=holder.process)
                     listener.told(f"ended: {node.kind} {node.key} on {holder.host}: {note}; it is tried again")
             if handed_out and (idle := stalls.idle_seconds()) > IDLE_SECONDS:
                 listener.told(_why_idle(handed_out, stalls, runtime, idle))
@@ -170,16 +173,21 @@ def _end_process(holder: Holder) -> bool:
     """Kills a worker on its node, also one that is stopped; False where the node cannot be reached, which Ray gives up
     by itself, and where the process has ended."""
 
-    def kill(process: int) -> None:
+    def kill(process: int, started: int) -> bool:
+        if born(process) != started:
+            return False
         os.kill(process, signal.SIGKILL)
+        return True
 
     here = NodeAffinitySchedulingStrategy(holder.node, soft=False)
-    task = ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=here)(kill)
+    asked = ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=here)(kill).remote(holder.process, holder.born)
     try:
-        ray.get(task.remote(holder.process), timeout=60)
+        return bool(ray.get(asked, timeout=60))
+    except ray.exceptions.GetTimeoutError:
+        ray.cancel(asked, force=True)  # or it would be done when the node is back, to whatever runs there then
+        return False
     except (ray.exceptions.RayError, ProcessLookupError):
         return False
-    return True
 
 
 def _why_idle(handed_out: list[Node], stalls: Stalls, runtime: Runtime, seconds: float) -> str:
@@ -219,7 +227,7 @@ def _check_resources(runtime: Runtime) -> None:
 def _check_shared(store: Store) -> None:
     """OSError where a node does not see the store's folder as this machine does: results on it would be lost."""
     nodes = [node for node in _nodes() if node["Resources"].get("CPU", 0) > 0]
-    if len(nodes) < 2:
+    if not os.environ.get("RAY_ADDRESS"):
         return
 
     def sees(path: str) -> bool:
@@ -228,7 +236,11 @@ def _check_shared(store: Store) -> None:
     with store.probe() as probe:
         each = [NodeAffinitySchedulingStrategy(node["NodeID"], soft=False) for node in nodes]
         asked = [ray.remote(num_cpus=0, scheduling_strategy=where)(sees).remote(str(probe)) for where in each]
-        blind = [node["NodeManagerHostname"] for node, seen in zip(nodes, ray.get(asked), strict=True) if not seen]
+        try:
+            seen = ray.get(asked, timeout=300)
+        except ray.exceptions.RayError as error:
+            raise OSError(f"a node died, or did not answer, when asked whether it sees the store: {error}") from None
+        blind = [node["NodeManagerHostname"] for node, there in zip(nodes, seen, strict=True) if not there]
     if blind:
         raise OSError(
             f"runtime.storage: {store.root.resolve()} is not shared: {len(blind)} of {len(nodes)} nodes "
@@ -382,7 +394,7 @@ class ReadyTrials(Searcher):
     def _note_failure(self, node: Node, trial_id: str) -> None:
         tries = self._history(node)
         # A history that ends with `started` is that of a process which could not say anything any more: Ray may know.
-        text = str(tries[-1].get("traceback", "")) if tries else ""
+        text = str(tries[-1].get("traceback") or tries[-1].get("note") or "") if tries else ""
         with suppress(OSError):
             text = text or (self.folders / trial_id / "error.txt").read_text()
         text = text or "its process died without a traceback (killed, or out of memory)"

@@ -1,12 +1,13 @@
 """Trials that run and get nowhere, and sweeps in which nothing runs. Knows nothing of Ray.
 
 Time is this process's own monotonic clock, counted from when a change was seen: clocks of nodes and storage that differ
-or jump change nothing.
+or jump end nothing. (Only whom another sweep's trials are said to be held by is told by the storage's clock.)
 """
 
 import time
-from collections.abc import Iterable, Set
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 from orchestrator.lease import STALE_SECONDS, Holder, holder
 from orchestrator.plan import Node
@@ -23,33 +24,39 @@ class Stalls:
     store: Store
     limit: float
     """Seconds without progress after which a running trial hangs."""
-    seen: dict[str, tuple[object, float]] = field(default_factory=dict)
-    """By key: the last sign of progress, and when it was new."""
+    sweep: str
+    """This sweep's name in the leases of its workers."""
+    seen: dict[str, "Sign"] = field(default_factory=dict)
+    """By key: what was seen last of a trial of this sweep."""
     busy: float = field(default_factory=lambda: time.monotonic())
     """When a trial last ran."""
     elsewhere: list[Holder] = field(default_factory=list)
     """Who else runs what was handed out, as of the last look."""
 
-    def hung(self, handed_out: Iterable[Node], cluster: Set[str]) -> list[tuple[Node, Holder]]:
-        """Trials that have shown no progress for the limit, and the processes that hold them on the nodes `cluster`;
-        each is named once a limit. Trials that no process holds wait for room, or for a worker to start."""
+    def hung(self, handed_out: Iterable[Node]) -> list[tuple[Node, Holder]]:
+        """Trials that have shown no progress for the limit, and the processes of this sweep that hold them, or did
+        before another sweep took them over; each is named once a limit. Trials that no process has held wait for room,
+        or for a worker to start."""
         now, before, found = time.monotonic(), self.seen, []
         self.seen, self.elsewhere = {}, []
         for node in handed_out:
             folder = self.store.folder(node.kind, node.key)
-            if (by := holder(folder / "lock")) is None:
+            by, known = holder(folder / "lock"), before.get(node.key)
+            mine = by if by and by.sweep == self.sweep else known.by if known else None
+            if by and by.sweep != self.sweep and by.seconds < STALE_SECONDS:  # or a killed sweep has left it
+                self.elsewhere.append(by)
+            if mine is None:
                 continue
-            if by.node not in cluster:  # another driver's, or one that a kill has left behind
-                self.elsewhere += [by] if by.seconds < STALE_SECONDS else []
-                continue
-            sign = by.host, by.process, progress(folder)
-            last, since = before.get(node.key, (None, now))
-            since = since if last == sign else now
-            if now - since > self.limit:
-                found.append((node, by))
-                since = now
-            self.seen[node.key] = sign, since
-            self.busy = now
+            sign = Sign(mine, progress(folder) if mine == by else None, now, now)
+            if known and (known.by.process, known.by.born) == (mine.process, mine.born):
+                sign.moved = known.moved if known.progress == sign.progress else now
+                sign.beat = known.beat if known.by.beat == mine.beat else now
+            if now - sign.beat < STALE_SECONDS:
+                self.busy = now
+            if now - sign.moved > self.limit:
+                found.append((node, mine))
+                sign.moved = now
+            self.seen[node.key] = sign
         return found
 
     def idle_seconds(self) -> float:
@@ -58,3 +65,15 @@ class Stalls:
         if idle > IDLE_SECONDS:
             self.busy = time.monotonic()
         return idle
+
+
+@dataclass
+class Sign:
+    """What was seen of a trial, and when it was new."""
+
+    by: Holder
+    progress: dict[str, Any] | None
+    moved: float
+    """When the progress, or the process, last changed."""
+    beat: float
+    """When the lease last did."""

@@ -12,7 +12,7 @@ from orchestrator import show
 from orchestrator.lease import STALE_SECONDS, Holder, holder
 from orchestrator.plan import TO_DO, Node, Plan
 from orchestrator.spec import Trial
-from orchestrator.store import Store, attempts, progress
+from orchestrator.store import Store, progress
 from orchestrator.sweep import Sweep
 
 MOST_LISTED = 20
@@ -31,7 +31,7 @@ class State:
     running: dict[str, tuple[Holder, int, int]] = field(default_factory=dict)
     """Who works on it, its step, and of how many (0: it does not say)."""
     failed: dict[str, str] = field(default_factory=dict)
-    """The last line of its last traceback."""
+    """The last line of why."""
     work: float = 0.0
     """Share of the expected seconds of all trials that are behind, 0 to 1."""
     left: float = 0.0
@@ -60,9 +60,8 @@ def _state(node: Node, found: State, store: Store) -> str:
         found.running[node.key] = by, int(now.get("step", 0)), int(now.get("steps", 0))
         return "running"
     if node.status == "failed":
-        tries = attempts(folder)
-        text = str(tries[-1].get("traceback", "")) if tries else ""
-        found.failed[node.key] = (text.strip().splitlines() or ["without a traceback"])[-1]
+        text = (folder / "FAILED").read_text(errors="replace")
+        found.failed[node.key] = (text.strip().splitlines() or ["without a reason"])[-1]
         return "failed"
     if missing := [parent for parent in node.parents if found.states[parent] != "done"]:
         found.waits_for[node.key] = missing

@@ -46,11 +46,13 @@ class Store:
         return self.root / kind / key
 
     def status(self, kind: str, key: str) -> str | None:
-        """ "done" or "diverged" (both finished), "failed", or None when nothing is there or it is unfinished."""
-        return self.seal(kind, key)[0]
+        """ "done" or "diverged" (both finished), "failed", or None when nothing is there or it is unfinished. A DONE
+        with another word is that of a finished trial, too: integrity.py finds that it is damaged."""
+        status = self.seal(kind, key)[0]
+        return status if status in (*FINISHED, "failed", None) else "done"
 
     def seal(self, kind: str, key: str) -> tuple[str | None, str]:
-        """The status, and of a finished trial the digest of its record; empty where an older version wrote none."""
+        """The status as it is written, and of a finished trial the digest of its record, which older ones lack."""
         folder = self.folder(kind, key)
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
             status, _, digest = (folder / "DONE").read_text(errors="replace").partition("\n")
@@ -95,9 +97,11 @@ class Store:
         """A file in the store that is there for a moment. OSError when the store cannot be written to."""
         self.root.mkdir(parents=True, exist_ok=True)
         probe = self.root.resolve() / f".probe-{os.getpid()}"
-        write_atomic(probe, "x")
-        yield probe
-        probe.unlink(missing_ok=True)
+        try:
+            write_atomic(probe, "x")
+            yield probe
+        finally:
+            probe.unlink(missing_ok=True)
 
     def workspace(self, kind: str, key: str) -> Path:
         """An empty folder for the results of a trial whose lease this process holds and that is not finished. What an
@@ -110,12 +114,14 @@ class Store:
         work.mkdir()
         return work
 
-    def finish(self, work: Path, record: dict[str, Any]) -> None:
+    def finish(self, work: Path, record: dict[str, Any], **attempt: Any) -> None:
         """Completes a trial: the files in its workspace reach the disk, their digests `record.json`, all is moved to
         the trial's folder, DONE last. Only then is its checkpoint removed: a kill before DONE costs no training.
-        FileNotFoundError when another process has taken the lease over."""
+        `attempt` is noted of the one that ends here. FileNotFoundError when another process has taken the lease."""
         folder = work.parent
-        record["attempts"] = attempts(folder)
+        ended = {"time": round(time.time(), 3), "outcome": record["status"], **attempt}
+        record["attempts"] = [*attempts(folder), ended]
+        record["spec"] = sha256(folder / "spec.json")
         record["files"] = {path: sha256(work / path, sync=True) for path in data_files(work)}
         record["bytes"] = {path: (work / path).stat().st_size for path in record["files"]}
         content = json.dumps(record, indent=1) + "\n"
@@ -129,6 +135,7 @@ class Store:
         _sync_folder(folder)
         os.replace(work / "DONE", folder / "DONE")
         _sync_folder(folder)
+        note_attempt(folder, **ended)
         (folder / "progress.json").unlink(missing_ok=True)
         shutil.rmtree(folder / "checkpoint", ignore_errors=True)
         shutil.rmtree(work, ignore_errors=True)
@@ -142,22 +149,28 @@ class Store:
         """Digest of all files of a finished trial, from its record."""
         return hashlib.sha256(json.dumps(record.get("files", {}), sort_keys=True).encode()).hexdigest()
 
-    def reopen(self, kind: str, key: str, why: str) -> None:
-        """Makes a finished trial an unfinished one, without results, and notes why. DONE goes first. Raises
-        BlockingIOError while a live process works on it."""
+    def reopen(self, kind: str, key: str, why: Callable[[], str]) -> bool:
+        """Makes a finished trial an unfinished one, without results and checkpoints, if `why()`, asked when nobody else
+        can change it, still gives a reason; whether it did. Raises BlockingIOError while a live process works on it."""
         with self.claim(kind, key) as folder:
-            if self.status(kind, key) not in FINISHED:
-                return  # another process was faster
-            (folder / "DONE").unlink()
+            if self.status(kind, key) not in FINISHED or not (reason := why()):
+                return False  # another process was faster
+            gone = folder / f".{WORK}{uuid.uuid4().hex[:12]}"
+            gone.mkdir()
+            os.rename(folder / "DONE", gone / "DONE")  # from here on the trial is unfinished
             _sync_folder(folder)
-            note_attempt(folder, outcome="damaged", note=why)
-            for name in ("record.json", *data_files(folder)):
-                (folder / name).unlink(missing_ok=True)
+            note_attempt(folder, outcome="damaged", note=reason)
+            kept = OWN - {"record.json", "checkpoint", "FAILED"}
+            for name in os.listdir(folder):  # moved, not removed: whoever hangs here can only touch what is its own
+                if name not in kept and not name.startswith("."):
+                    os.rename(folder / name, gone / name)
+            shutil.rmtree(gone, ignore_errors=True)
+            return True
 
     def leftovers(self, kind: str, key: str) -> list[Path]:
-        """What a kill after DONE, or a holder that had hung, has left in a finished trial's folder, and nobody needs."""
+        """What a kill after DONE, or a holder that had hung, has left in a finished trial's folder: nobody needs it."""
         folder = self.folder(kind, key)
-        return [folder / name for name in os.listdir(folder) if name == "checkpoint" or WORK in name]
+        return [folder / name for name in os.listdir(folder) if name in ("checkpoint", "FAILED") or WORK in name]
 
     def tidy(self, kind: str, key: str) -> None:
         """Removes the leftovers of a finished trial. Raises BlockingIOError while a live process works on it."""
@@ -167,14 +180,24 @@ class Store:
 
     def fail(self, kind: str, key: str, reason: str) -> None:
         """Marks a trial failed. Its attempts and their tracebacks are in `attempts.jsonl`; the next sweep retries."""
+        if self.status(kind, key) in FINISHED:
+            return  # another sweep's worker has done it
         write_atomic(self.folder(kind, key) / "FAILED", reason + "\n")
 
     @contextlib.contextmanager
-    def claim(self, kind: str, key: str, give_up: Callable[[], bool] = lambda: True, node: str = "") -> Iterator[Path]:
+    def claim(
+        self,
+        kind: str,
+        key: str,
+        give_up: Callable[[], bool] = lambda: True,
+        node: str = "",
+        sweep: str = "",
+    ) -> Iterator[Path]:
         """Holds the trial's folder for this process. Waits while another live process holds it, until `give_up()`;
-        then raises BlockingIOError. Work folders of those who held it before are gone."""
+        then raises BlockingIOError. Work folders of those who held it before are gone. `node`, `sweep`: for those who
+        look at the lease (lease.Holder)."""
         folder = self.folder(kind, key)
-        with lease.hold(folder / "lock", give_up, node):
+        with lease.hold(folder / "lock", give_up, node, sweep):
             for name in os.listdir(folder):
                 if name.startswith(WORK):  # moved in one step: it may belong to a holder that has only hung
                     with contextlib.suppress(FileNotFoundError):  # which has just finished
@@ -205,9 +228,10 @@ def note_attempt(folder: Path, **what: Any) -> None:
 
 def note_progress(folder: Path, step: int, steps: int) -> None:
     """Says how far a running trial is, for whoever watches. Not synced to disk: it is worth nothing after a crash."""
-    temporary = folder / ".progress"
-    temporary.write_text(json.dumps({"time": time.time(), "step": step, "steps": steps}))
-    os.replace(temporary, folder / "progress.json")
+    temporary = folder / f".progress.{os.getpid()}"
+    with contextlib.suppress(OSError):
+        temporary.write_text(json.dumps({"time": time.time(), "step": step, "steps": steps}))
+        os.replace(temporary, folder / "progress.json")
 
 
 def progress(folder: Path) -> dict[str, Any] | None:

@@ -33,7 +33,7 @@ from orchestrator.work import Work
 EXIT_DONE, EXIT_INCOMPLETE, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
 EXIT_DAMAGED = -1
 """Within a sweep: an input was damaged, so another round is due."""
-MOST_ROUNDS = 5
+MOST_ROUNDS = 12
 """A disk that damages what is written to it would ask for ever more."""
 PROGRESS_SECONDS = 10.0
 COST = "cost.json"
@@ -146,7 +146,10 @@ def run(file: Path, out: Console) -> int:
             return code
         _check(sweep, out)
         damaged = _aggregate(sweep, out)
-        if last or not damaged:
+        if not damaged:
+            break
+        if last:
+            code = EXIT_INCOMPLETE
             break
         _reopen(sweep, damaged, out)
         sweep.plan, _ = sweep.replan()
@@ -189,6 +192,8 @@ def _run_rounds(sweep: Sweep, out: Console) -> tuple[int, Any]:
             return EXIT_DONE, mirror
         if last == 0 or (code == EXIT_DONE and sweep.damaged == before):  # a bad disk, or another driver holds them
             break
+    out.print(f"{len(sweep.plan.to_do())} trials are unfinished again: damaged, and another sweep has them, or what is")
+    out.print(f"written to {sweep.store.root} comes back other than it was; next: make sweep GRID={sweep.file}")
     return EXIT_INCOMPLETE, mirror
 
 

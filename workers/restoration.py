@@ -27,7 +27,8 @@ def run(spec: Restoration, context: Context) -> Result:
         return Result()
     generator = load_generator(context.parent("super_resolution")).to(context.device).eval()
     with torch.inference_mode():
-        for pair in pairs:
+        for done, pair in enumerate(pairs):
+            context.report(done, len(pairs), {})
             restored = generator(to_tensor(pair.low)[None].to(context.device))[0]
             _write(context.out / "images", pair, to_uint8(restored))
     return Result()

@@ -45,10 +45,12 @@ def table(backbone: Backbone, spec: FrIqa, data: IqaData, context: Context) -> T
     """The table of `data` under `backbone`, which is built from `spec` and in evaluation mode; computed once a node."""
     opened = open_set(data, context.sources)
     file = context.sources.cache / "statistics" / f"{_address(spec, data)}.npy"
-    if not file.exists():
+    try:  # mapped, not read: the fit takes what it needs. Copy on write, because torch wants writable memory
+        values = np.load(file, mmap_mode="c")
+    except (FileNotFoundError, ValueError, EOFError):  # or cut short
         _write(file, _statistics(backbone, opened, context).numpy())
-    # Mapped, not read: the fit takes what it needs. Copy on write, because torch wants writable memory.
-    luminance, structure = torch.from_numpy(np.load(file, mmap_mode="c")).chunk(2, 1)
+        values = np.load(file, mmap_mode="c")
+    luminance, structure = torch.from_numpy(values).chunk(2, 1)
     return Table(opened, luminance, structure)
 
 

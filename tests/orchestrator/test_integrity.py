@@ -1,5 +1,6 @@
 """Finished trials that are not what was written any more: found, named, and stale children only where bits changed."""
 
+import errno
 import json
 import shutil
 from collections.abc import Callable
@@ -102,11 +103,39 @@ def test_a_flipped_bit_is_seen_by_a_deep_look_alone(store: Store, family: tuple[
     }
 
 
-@pytest.mark.parametrize(("content", "said"), [("{}", "is of another trial"), ("{", "cannot be read")])
-def test_a_deep_look_reads_the_spec(content: str, said: str, store: Store, family: tuple[Trial, Trial]) -> None:
+def test_a_deep_look_reads_the_spec(store: Store, family: tuple[Trial, Trial]) -> None:
     spec = family[0]
-    (store.folder(spec.KIND, key(spec)) / "spec.json").write_text(content)
-    assert faults(store, deep=True) == {(spec.KIND, key(spec)): f"spec.json {said}"}
+    _flip(store.folder(spec.KIND, key(spec)) / "spec.json")
+    assert faults(store, deep=True) == {(spec.KIND, key(spec)): "spec.json is not what was written: another digest"}
+
+
+def test_a_trial_that_another_sweep_has_mended_is_left_alone(store: Store, family: tuple[Trial, Trial]) -> None:
+    address = (family[0].KIND, key(family[0]))
+    assert integrity.reopen(store, {address: "record.json was not there when it was looked at"}) == 0
+    assert store.status(*address) == "done"
+    assert faults(store, deep=True) == {}
+
+
+@pytest.mark.parametrize("word", ["eone\n", "do", "", "\xff\xfe"])
+def test_a_status_that_is_none_is_that_of_a_damaged_trial(word: str, store: Store, family: tuple[Trial, Trial]) -> None:
+    spec = family[0]
+    (store.folder(spec.KIND, key(spec)) / "DONE").write_bytes(word.encode("latin-1"))
+    assert store.index()[spec.KIND, key(spec)] == "done"
+    ((address, said),) = faults(store).items()
+    assert (address, "DONE and record.json disagree" in said) == ((spec.KIND, key(spec)), True)
+    assert integrity.reopen(store, {address: said}) == 1
+
+
+def test_storage_that_does_not_answer_is_no_damage(
+    store: Store, family: tuple[Trial, Trial], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stale(self: Path) -> bytes:
+        raise OSError(errno.ESTALE, "Stale file handle", str(self))
+
+    monkeypatch.setattr(Path, "read_bytes", stale)
+    with pytest.raises(OSError, match="Stale file handle"):
+        faults(store)
+    assert store.status(family[0].KIND, key(family[0])) == "done"
 
 
 def test_a_folder_under_another_name_is_seen(store: Store, family: tuple[Trial, Trial]) -> None:
@@ -120,7 +149,7 @@ def test_a_child_is_stale_only_where_its_input_came_back_with_other_bits(
     store: Store, family: tuple[Trial, Trial]
 ) -> None:
     child, parent = family
-    store.reopen(parent.KIND, key(parent), "scores.parquet is not there")
+    assert store.reopen(parent.KIND, key(parent), lambda: "scores.parquet is not there")
     assert store.status(parent.KIND, key(parent)) is None
     assert faults(store) == {}  # nothing is known before the parent is there again
     finish(store, parent)
@@ -142,8 +171,10 @@ def test_records_of_before_have_neither_sizes_nor_inputs(store: Store, family: t
 
 def test_a_reopened_trial_is_unfinished_and_says_why(store: Store, family: tuple[Trial, Trial]) -> None:
     spec = family[0]
-    assert integrity.reopen(store, {(spec.KIND, key(spec)): "record.json is not there"}) == 1
     folder = store.folder(spec.KIND, key(spec))
+    (folder / "record.json").unlink()
+    (folder / "checkpoint").mkdir()
+    assert integrity.reopen(store, {(spec.KIND, key(spec)): "as it was seen"}) == 1
     assert {path.name for path in folder.rglob("*") if path.is_file()} == {"spec.json", "attempts.jsonl", "lock"}
     assert attempts(folder)[-1]["note"] == "record.json is not there"
 

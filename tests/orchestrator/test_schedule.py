@@ -85,10 +85,10 @@ def test_a_sweep_in_which_nothing_runs_says_what_waits_for_what(
     monkeypatch.setattr(schedule, "_nodes", lambda: [node])
     monkeypatch.setattr(schedule.ray, "available_resources", lambda: {"CPU": 7.0, "GPU": 0.25})
     waiting = [node for node in searcher.queue.nodes.values() if node.kind == "super_resolution"][:2]
-    runtime, stalls = Runtime(gpus={"super_resolution": 0.5}, cpus=2), Stalls(searcher.store, 10.0)
+    runtime, stalls = Runtime(gpus={"super_resolution": 0.5}, cpus=2), Stalls(searcher.store, 10.0, "this")
     assert schedule._why_idle(waiting, stalls, runtime, 61.7) == (
         "nothing has run for 62 s: 2 super_resolution (2 CPUs, 0.5 GPUs): waiting for room or for a worker to start; "
         "nodes: host-1 (8 CPUs, 1 GPUs); free: 7 CPUs, 0.25 GPUs"
     )
-    stalls.elsewhere = [Holder("host-2", 42, "b", 3, 1.0)]
+    stalls.elsewhere = [Holder("host-2", 42, 5, "b", "other", 3, 1.0)]
     assert "held by another sweep (process 42 on host-2)" in schedule._why_idle(waiting, stalls, runtime, 61.7)

@@ -67,7 +67,7 @@ def test_states_follow_from_done_leases_failures_and_parents(micro: Study, nodes
 
 def test_a_dead_holder_runs_nothing(micro: Study, nodes: list[Node], store: Store) -> None:
     folder = store.prepare(nodes[0].spec)
-    (folder / "lock").write_text(json.dumps({"host": "x", "process": 1, "node": "", "beat": 3}))
+    (folder / "lock").write_text(json.dumps({"host": "x", "process": 1, "born": 1, "node": "", "sweep": "", "beat": 3}))
     os.utime(folder / "lock", (1, 1))
     assert status.look(planned(micro, store)[0], store, lambda _: 1.0).states[nodes[0].key] == "ready"
 

@@ -71,7 +71,6 @@ def results(store: Store, spec: Trial) -> Path:
     for name, content in RESULTS.items():
         (work / name).parent.mkdir(parents=True, exist_ok=True)
         (work / name).write_bytes(content)
-    note_attempt(work.parent, outcome="done")
     return work
 
 

@@ -18,7 +18,7 @@ def main(root: str, cache: str, count: int) -> None:
     held = []
     for identity in islice(cycle(json.load(sys.stdin)), count):
         kind, key = identity["kind"], identity["key"]
-        store.reopen(kind, key, "to be made again")
+        store.reopen(kind, key, lambda: "to be made again")
         config: dict[str, Any] = {
             "store": root,
             "kind": kind,

@@ -167,4 +167,5 @@ def _beat(file: IO[bytes], who: Mapping[str, Any], ended: threading.Event) -> No
 def _write(file: IO[bytes], who: Mapping[str, Any], beat: int) -> None:
     with contextlib.suppress(OSError):  # a full disk, or storage that is away: the next beat may get through
         os.pwrite(file.fileno(), json.dumps({**who, "beat": beat}).encode().ljust(300), 0)
-        os.fsync(file.fileno())  # or NFS would keep it from other machines for half a minute
+        if beat:
+            os.fsync(file.fileno())  # or NFS would keep it from other machines for half a minute

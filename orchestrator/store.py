@@ -125,8 +125,8 @@ class Store:
         record["files"] = {path: sha256(work / path, sync=True) for path in data_files(work)}
         record["bytes"] = {path: (work / path).stat().st_size for path in record["files"]}
         content = json.dumps(record, indent=1) + "\n"
-        write_atomic(work / "record.json", content)
-        write_atomic(work / "DONE", done(record["status"], content))
+        _write(work / "record.json", content)
+        _write(work / "DONE", done(record["status"], content))
         for inside in {(work / path).parent for path in record["files"]}:
             _sync_folder(inside)
         for part in sorted({Path(path).parts[0] for path in record["files"]}):
@@ -281,16 +281,20 @@ def write_atomic(path: Path, text: str) -> None:
     the path, when the disk is full or the folder cannot be written."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with open(temporary, "w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
+        _write(temporary, text)
         os.replace(temporary, path)
         _sync_folder(path.parent)
     except OSError as error:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise OSError(error.errno, error.strerror, str(path)) from None
+
+
+def _write(path: Path, text: str) -> None:
+    with open(path, "w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _sync_folder(path: Path) -> None:

@@ -99,12 +99,12 @@ def test_a_finished_trial_is_whole(store: Store, trial: Trial) -> None:
     assert not [path for path in folder.rglob("*") if path.name.startswith(".")]
 
 
-@pytest.mark.parametrize("function", ["events", "fsync", "write_atomic"])
+@pytest.mark.parametrize("function", ["events", "fsync", "_write"])
 def test_death_between_any_two_writes_never_leaves_done_with_anything_missing(
     function: str, store: Store, trial: Trial, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`events`: every file that is opened to be written, every move, removal and folder that is made."""
-    holder: Any = {"events": Events, "write_atomic": store_module}.get(function, os)
+    holder: Any = {"events": Events, "_write": store_module}.get(function, os)
     real, calls, last = getattr(holder, function), 0, 0
 
     def dies(*arguments: Any, **named: Any) -> Any:
@@ -130,7 +130,7 @@ def test_death_between_any_two_writes_never_leaves_done_with_anything_missing(
         run(fresh, trial)
         assert fresh.status(trial.KIND, key(trial)) == "done"
         assert is_whole(fresh, trial)
-    assert {"events": 20, "fsync": 9, "write_atomic": 4}[function] <= last < 99, "the n-th call was outlived"
+    assert {"events": 20, "fsync": 9, "_write": 4}[function] <= last < 99, "the n-th call was outlived"
 
 
 def test_write_atomic_leaves_the_old_text_when_it_dies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

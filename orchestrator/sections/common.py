@@ -1,6 +1,6 @@
 """What all sections share: the base class and the types of their fields."""
 
-import math
+import sys
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator
@@ -38,7 +38,7 @@ def _weight(value: Any) -> spec.Weight:
 
 
 def _from_zero_up(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value >= 0
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= sys.float_info.max
 
 
 Weight = Annotated[spec.Weight, PlainValidator(_weight)]

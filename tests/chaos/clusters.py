@@ -1,11 +1,15 @@
 """A Ray of several nodes on one machine, for sweeps that connect to it."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+MANY = {"RAY_ADDRESS": "", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "1"}
+"""What the environment must say for nodes that listen to others: a process that has imported the scheduler says 0."""
 
 
 @dataclass
@@ -34,7 +38,9 @@ class Cluster:
 def cluster(nodes: int) -> Iterator[Cluster]:
     """One with so many nodes, which looks for nodes that do not answer more often than is usual."""
     command = [sys.executable, str(Path(__file__).with_name("raylets.py")), str(nodes)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command, env=os.environ | MANY, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
         assert process.stdin
         assert process.stdout
         yield Cluster(process, process.stdout.readline().strip())

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.store import attempts
-from tests.chaos.clusters import cluster
+from tests.chaos.clusters import MANY, cluster
 from tests.integration.sweeping import PATIENCE, ROOT, Folder, wait_until
 
 GRID = (ROOT / "tests/chaos/grid.yaml").read_text()
@@ -51,17 +51,15 @@ def test_storage_that_a_node_does_not_see_is_refused_in_one_line(tmp_path: Path)
     with cluster(1) as nodes:
         folder.cluster = nodes.address
         start = f"mount -t tmpfs tmpfs {tmp_path} && exec {ray} start --address {nodes.address} --num-cpus 1 --block"
-        blind = subprocess.Popen(
-            ["unshare", "--mount", "sh", "-c", start],
-            env=os.environ | {"RAY_ADDRESS": ""},
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        assert blind.stdout
-        assert any("Ray runtime started" in line for line in blind.stdout)
-        code, output = folder.run()
-        blind.terminate()
-        blind.communicate(timeout=60)
+        command = ["unshare", "--mount", "sh", "-c", start]
+        with subprocess.Popen(command, env=os.environ | MANY, stdout=subprocess.PIPE, text=True) as blind:
+            try:
+                assert blind.stdout
+                assert any("Ray runtime started" in line for line in blind.stdout)
+                code, output = folder.run()
+            finally:
+                blind.terminate()
+                blind.communicate(timeout=60)
     assert code == 2, output
     assert "is not shared: 1 of 2 nodes" in output
     assert "Traceback" not in output

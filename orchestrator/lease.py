@@ -20,6 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from orchestrator.reaper import fields
+
 BEAT_SECONDS = 5.0
 STALE_SECONDS = 30.0
 """Six beats: a busy disk or a short stop of the network is not an end."""
@@ -109,9 +111,8 @@ def holder(path: Path) -> Holder | None:
 def born(process: int | None = None) -> int:
     """When a process was started, this one unless given, in ticks since the machine was; 0 where there is none, or no
     /proc."""
-    with contextlib.suppress(OSError, IndexError):
-        fields = Path(f"/proc/{process or os.getpid()}/stat").read_text().rpartition(")")[2].split()
-        return int(fields[19])  # behind the name, which may hold spaces
+    with contextlib.suppress(OSError):
+        return int(fields(Path(f"/proc/{process or os.getpid()}/stat"))[19])
     return 0
 
 

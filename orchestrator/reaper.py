@@ -43,9 +43,14 @@ def alive() -> dict[Process, int]:
     found = {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError):  # it has just ended
-            fields = stat.read_text().rpartition(")")[2].split()  # behind the name, which may hold spaces
-            found[int(stat.parent.name), fields[19]] = int(fields[1])
+            said = fields(stat)
+            found[int(stat.parent.name), said[19]] = int(said[1])
     return found
+
+
+def fields(stat: Path) -> list[str]:
+    """What the kernel says of a process in its `stat`, from the state on: 1 is its parent, 19 the tick of its start."""
+    return stat.read_text().rpartition(")")[2].split()  # behind the name, which may hold spaces
 
 
 def descendants(ancestor: int, known: set[Process]) -> set[Process]:

@@ -20,11 +20,15 @@ def run(spec: Benchmark, context: Context) -> Result:
     """Predicts every image of the set."""
     data = open_set(spec.data, context.sources)
     folder = context.parent("model")
+
+    def tell(done: int) -> None:
+        context.report(done, len(data), {})
+
     kind = spec.model.kind if isinstance(spec.model, Parent) else spec.model.KIND
     if kind == FrIqa.KIND:
-        prediction = metric_quality(load_metric(folder).to(context.device), data)
+        prediction = metric_quality(load_metric(folder).to(context.device), data, tell)
     else:
-        prediction = iqa_quality(load_iqa_model(folder).to(context.device), data).double().numpy()
+        prediction = iqa_quality(load_iqa_model(folder).to(context.device), data, tell).double().numpy()
     write_predictions(context, spec.KIND, data, spec.data.name, "test", prediction)
     return Result(numbers=correlations(prediction, data.quality))
 

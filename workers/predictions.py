@@ -1,6 +1,6 @@
 """Predictions of a metric or an IQA model on a whole IQA set, in batches. Higher is better."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import torch
@@ -40,17 +40,22 @@ def by_reference(data: IqaSet, device: str | torch.device) -> Iterator[tuple[lis
             yield indices, shared, distorted.to(device)
 
 
-def metric_quality(metric: Dists, data: IqaSet) -> np.ndarray:
+Tell = Callable[[int], object]
+"""Takes how many images have been scored."""
+
+
+def metric_quality(metric: Dists, data: IqaSet, tell: Tell = int) -> np.ndarray:
     """-D of each image with its reference, (N,) float64. Raises ValueError for a set without references."""
     images = batches(data, _device(metric))
-    return _evaluated(metric, (-metric(distorted, reference) for reference, distorted in images)).double().numpy()
+    scores = (-metric(distorted, reference) for reference, distorted in images)
+    return _evaluated(metric, scores, tell).double().numpy()
 
 
-def iqa_quality(model: IqaModel, data: IqaSet) -> Tensor:
+def iqa_quality(model: IqaModel, data: IqaSet, tell: Tell = int) -> Tensor:
     """The model's score of each image, (N,) float32 on the CPU. Raises ValueError for an FR model on a set without
     references."""
     images = _batches(data, _device(model))
-    return _evaluated(model, (model(distorted, reference) for reference, distorted in images))
+    return _evaluated(model, (model(distorted, reference) for reference, distorted in images), tell)
 
 
 def _batches(data: IqaSet, device: str | torch.device) -> Iterator[tuple[Tensor | None, Tensor]]:
@@ -77,13 +82,16 @@ def _runs(data: IqaSet) -> Iterator[range]:
 
 
 @torch.no_grad()
-def _evaluated(model: nn.Module, scores: Iterable[Tensor]) -> Tensor:
+def _evaluated(model: nn.Module, scores: Iterable[Tensor], tell: Tell) -> Tensor:
     """The lazily computed scores of all batches, with `model` in evaluation mode; leaves it in the mode it was in."""
     training = model.training
     model.eval()
-    found = torch.cat([score.cpu() for score in scores])
+    found: list[Tensor] = []
+    for batch in scores:
+        found.append(batch.cpu())
+        tell(sum(map(len, found)))
     model.train(training)
-    return found
+    return torch.cat(found)
 
 
 def _device(model: nn.Module) -> torch.device:

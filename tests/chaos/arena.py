@@ -80,6 +80,15 @@ class Arena(Folder):
             time.sleep(0.02)
         return None
 
+    def start_and_kill(self, chance: random.Random) -> bool:
+        """Starts the sweep and kills its driver at a random moment; whether it still ran."""
+        process = self.start()
+        struck = self.moment(chance, process)
+        process.kill()
+        process.wait()
+        self.check_no_orphans()
+        return struck
+
     def check_no_orphans(self) -> None:
         """Nothing that the driver started, or that this started, lives on."""
         _, left = psutil.wait_procs(list(self.family), timeout=ORPHAN_SECONDS)

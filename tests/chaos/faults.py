@@ -27,11 +27,7 @@ Fault = Callable[[Arena, random.Random], bool]
 
 def driver_killed(arena: Arena, chance: random.Random) -> bool:
     """SIGKILL of the driver."""
-    process = arena.start()
-    struck = arena.moment(chance, process)
-    process.kill()
-    process.wait()
-    arena.check_no_orphans()
+    struck = arena.start_and_kill(chance)
     arena.settle()
     arena.check(strikes=1)
     return struck
@@ -144,11 +140,7 @@ def disk_full(arena: Arena, chance: random.Random) -> bool:
 
 def damaged(arena: Arena, chance: random.Random) -> bool:
     """A checkpoint, Parquet file, weights file, record or any other file of the store is cut short or a bit flips."""
-    process = arena.start()
-    struck = arena.moment(chance, process)
-    process.kill()
-    process.wait()
-    arena.check_no_orphans()
+    struck = arena.start_and_kill(chance)
     files = sorted(path for path in arena.store.root.rglob("*") if path.is_file() and path.stat().st_size)
     for file in chance.sample(files, min(len(files), 3)):
         content = bytearray(file.read_bytes())
@@ -196,11 +188,7 @@ def mlflow_read_only(arena: Arena, chance: random.Random) -> bool:
     folder = arena.path / "tracking"
     _track(arena, "tracking/mlflow.db")
     with small_disk(folder) as remount:
-        process = arena.start()
-        struck = arena.moment(chance, process)
-        process.kill()
-        process.wait()
-        arena.check_no_orphans()
+        struck = arena.start_and_kill(chance)
         remount("ro")
         arena.end(arena.start(), 0)
         remount("rw")

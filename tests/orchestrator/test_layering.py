@@ -20,7 +20,7 @@ PACKAGES = {
 # module of orchestrator/ -> modules of orchestrator/ and packages of other folders that it imports
 ORCHESTRATOR = {
     "identity": "spec",
-    "lease": "",
+    "lease": "reaper",
     "store": "identity lease spec",
     "stalls": "lease plan store",
     "yaml_lines": "",

@@ -48,9 +48,9 @@ bench: $(STAMP) ## measure speed, side by side, into docs/performance.md (BENCH=
 	$(BIN)/python -m tests.bench $(BENCH) --device $(DEVICE)
 
 ROUNDS ?= 20
-FAULTS ?=
-chaos: $(STAMP) ## disturb sweeps at seeded moments, ROUNDS of each fault, into docs/reliability.md (FAULTS="node_killed ...")
-	$(BIN)/python -m tests.chaos $(FAULTS) --rounds $(ROUNDS)
+KINDS ?=
+chaos: $(STAMP) ## disturb sweeps at seeded moments, ROUNDS of each kind, into docs/reliability.md (KINDS="nodes ...")
+	$(BIN)/python -m tests.chaos $(KINDS) --rounds $(ROUNDS)
 
 test: $(STAMP) ## all tests
 	$(BIN)/python -m pytest -q

@@ -1,13 +1,16 @@
 """Crops of restored images: the same window of one image under every loss and discriminator."""
 
+import hashlib
 import io
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from PIL import Image
+
+from orchestrator.aggregate.faults import Unusable, opened
 
 CROP, FLIP = 48, 160
 """Side of a crop in strips, and of one that stands alone, high-resolution pixels."""
@@ -32,6 +35,41 @@ def flips(restorations: pd.DataFrame) -> Iterator[tuple[str, dict[tuple[str, str
     a side, to be shown at 1:1 and flipped between. What is not there is left out."""
     for name, crops in _cut(restorations, FLIP, MOST_FLIPS):
         yield name, {place: _png(crop) for place, crop in crops.items() if crop is not None}
+
+
+def damaged(restorations: pd.DataFrame, digests: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
+    """What is wrong with the restorations, by key, whose images would be shown and are not what was written. `digests`:
+    SHA-256 by key and by the file's path in the folder, where it is known."""
+    faults: dict[str, str] = {}
+    for data_set, references in _references(restorations, MOST_CROPS).items():
+        here = _first_seed(restorations[restorations["data_set"] == data_set])
+        for row in here[here["status"] == "done"].itertuples():
+            parts = ("images", "reference", "low_resolution") if row.loss == "bicubic" else ("images",)
+            names = [f"{part}/{path.name}" for part in parts for path in references]
+            known, folder = digests.get(row.key, {}), Path(row.folder)
+            told = (_fault(folder / name, known.get(name, "")) for name in names)
+            if fault := next(filter(None, told), ""):
+                faults[row.key] = f"{folder}: {fault}; its images alone are lost, the trial counts"
+    return faults
+
+
+def _fault(path: Path, digest: str) -> str:
+    """What is wrong with an image; empty where nothing is."""
+    name = f"{path.parent.name}/{path.name}"
+    try:
+        with opened(name):
+            if not digest:
+                _read(path)
+            elif hashlib.sha256(path.read_bytes()).hexdigest() != digest:
+                return f"{name} is not what was written: another digest"
+    except Unusable as fault:
+        return str(fault)
+    return ""
+
+
+def _first_seed(here: pd.DataFrame) -> pd.DataFrame:
+    """The restorations that are shown: of the first seed, or of none."""
+    return here[here["seed"].isna() | (here["seed"] == here["seed"].min())]
 
 
 def _cut(restorations: pd.DataFrame, side: int, most: int) -> Iterator[tuple[str, Crops]]:
@@ -65,8 +103,7 @@ def _crops(here: pd.DataFrame, source: Path, image: str, most: int) -> Crops:
     top, left = busiest_window(high, side, scale)
     window = slice(top, top + side), slice(left, left + side)
     crops: Crops = {(BESIDE, "LR"): enlarge(low, scale)[window]}
-    first = here["seed"].min()
-    for row in here[here["seed"].isna() | (here["seed"] == first)].itertuples():
+    for row in _first_seed(here).itertuples():
         restored = _read(Path(row.folder) / "images" / f"{image}.png")[window] if row.status == "done" else None
         crops[BESIDE if row.loss in COMMON else row.discriminator, row.loss] = restored
     crops[BESIDE, "HR"] = high[window]

@@ -28,7 +28,7 @@ class Record:
     git_commit: str
     git_dirty: bool | None
     digests: Mapping[str, str]
-    """SHA-256 of the files that tables are made of, by their names."""
+    """SHA-256 of the files that tables and report are made of, by their names."""
 
 
 def read(folders: Mapping[str, Path], seals: Mapping[str, str]) -> tuple[dict[str, Record], dict[str, str]]:
@@ -52,7 +52,7 @@ def _record(folder: Path, content: bytes) -> Record:
         device=str(found.get("device") or ""),
         git_commit=str(source.get("git_commit") or ""),
         git_dirty=source.get("git_dirty"),
-        digests={name: str(digest) for name, digest in _files(found).items() if name.endswith(".parquet")},
+        digests={name: str(digest) for name, digest in _files(found).items() if name.endswith((".parquet", ".png"))},
     )
 
 

@@ -12,6 +12,7 @@ import pandas as pd
 
 from orchestrator import circularity, matrix
 from orchestrator.aggregate import finished, origins
+from orchestrator.aggregate.crops import damaged
 from orchestrator.aggregate.finished import Finished
 from orchestrator.aggregate.predictions import Predictions
 from orchestrator.aggregate.records import NUMBERS
@@ -111,7 +112,7 @@ def read(grid: Grid) -> Evidence:
     runs, unlinked = origins.mlflow_runs(store.root, grid.name)
     faults = [(trials[name].KIND, name, what) for name, what in [*found.faults.items(), *lost.items()]]
     faults += [("mlflow", "", unlinked)] if unlinked else []
-    return Evidence(
+    evidence = Evidence(
         name=grid.name,
         seeds=tuple(grid.seeds),
         losses=tuple(study.losses),
@@ -127,6 +128,23 @@ def read(grid: Grid) -> Evidence:
         curves=curves,
         faults=pd.DataFrame(faults, columns=["kind", "key", "what"]),
     )
+    return _with_sound_images(evidence, {name: record.digests for name, record in found.records.items()})
+
+
+def _with_sound_images(evidence: Evidence, digests: Mapping[str, Mapping[str, str]]) -> Evidence:
+    """Without the restorations whose images would be shown and are damaged; without them others may be shown."""
+    while found := {
+        name: what for _, one in evidence.groups() for name, what in damaged(one.restorations, digests).items()
+    }:
+        restorations = evidence.restorations.copy()
+        restorations.loc[restorations["key"].isin(found), "status"] = finished.UNREADABLE
+        told = pd.DataFrame(
+            [("restoration", name, what) for name, what in found.items()], columns=evidence.faults.columns
+        )
+        evidence = replace(
+            evidence, restorations=restorations, faults=pd.concat([evidence.faults, told], ignore_index=True)
+        )
+    return evidence
 
 
 def _on_one_set(labels: Iterable[Label]) -> dict[str, list[str]]:

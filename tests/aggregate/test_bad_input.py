@@ -1,7 +1,9 @@
 """Finished trials whose files cannot be used: each costs itself alone, with a line that says what is wrong."""
 
+import hashlib
 import re
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -254,3 +256,39 @@ def test_what_descends_from_an_unreadable_trial_stands_for_itself(whole, before)
     assert set(judged.loc[judged["key"] == lost.name, "status"]) == {"missing"}
     assert set(judged.loc[judged["key"] != lost.name, "status"]) == {"done"}
     assert found.restorations.equals(before.restorations)
+
+
+@pytest.mark.parametrize(
+    ("place", "recorded", "why"),
+    [
+        ("images", True, r"images/.+\.png is not what was written: another digest"),
+        ("images", False, r"images/.+\.png cannot be read \(.+\)"),
+        ("reference", True, r"reference/.+\.png is not what was written: another digest"),
+    ],
+)
+def test_a_damaged_image_costs_its_place_in_the_report_alone(whole, before, place, recorded, why):
+    """And it is told by whom: the sweep runs that trial again."""
+    path, _ = whole
+    done = before.restorations[(before.restorations["status"] == "done") & (before.restorations["loss"] == "bicubic")]
+    folder = Path(done["folder"].iloc[0])
+    file = min((folder / place).glob("*.png"))
+    content, said = file.read_bytes(), (folder / "record.json").read_bytes()
+    try:
+        if recorded:
+            digest = hashlib.sha256(content).hexdigest()
+            record(lambda found: found | {"files": {f"{place}/{file.name}": digest}})(folder)
+            file.write_bytes(content[:-20] + bytes([content[-20] ^ 1]) + content[-19:])
+        else:
+            file.write_bytes(content[: len(content) // 2])
+        found = scores.read(grids.load(path))
+    finally:
+        file.write_bytes(content)
+        (folder / "record.json").write_bytes(said)
+    assert found.faults[["kind", "key"]].to_numpy().tolist() == [["restoration", folder.name]]
+    assert re.fullmatch(
+        f"{re.escape(str(folder))}: {why}; its images alone are lost, the trial counts", found.faults["what"].item()
+    )
+    lost = found.restorations["key"] == folder.name
+    assert set(found.restorations.loc[lost, "status"]) == {"unreadable"}
+    assert found.restorations[~lost].equals(before.restorations[~lost])
+    assert found.cells.equals(before.cells)

@@ -1,7 +1,8 @@
 """`make chaos`: disturbs small sweeps at seeded random moments; the table of rounds goes to docs/reliability.md.
 
-A round is a fault, a moment, and a folder of its own; what it checks stands in arena.py. Rounds are logged as they end,
-and the same command goes on after them. Exit code 1 where a promise was broken: the folder of that round is kept.
+A round is some faults, their moments, and a folder of its own (faults.py); what must hold then stands in arena.py.
+Rounds are logged as they end, and the same command goes on after them. Exit code 1 where a promise was broken: the
+folder of that round is kept.
 """
 
 import argparse
@@ -20,20 +21,19 @@ from orchestrator.sweep import provenance
 from tests.bench.__main__ import replace
 from tests.chaos.arena import Arena, Lie
 from tests.chaos.clusters import cluster
-from tests.chaos.faults import ON_MANY, ON_ONE_NODE, Fault
+from tests.chaos.faults import FAULTS, NODES, ROUNDS, Struck
 
 DOCUMENT = Path("docs/reliability.md")
 LOG = Path("results/chaos.jsonl")
-FAULTS = {fault.__name__: fault for fault in (*ON_ONE_NODE, *ON_MANY)}
 
 
 @dataclass
 class Round:
-    """One disturbed sweep."""
+    """One disturbed sweep, and which of its faults struck."""
 
-    fault: str
+    kind: str
     seed: int
-    struck: bool
+    struck: Struck
     seconds: float
     commit: str
     lie: str = ""
@@ -41,25 +41,26 @@ class Round:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("faults", nargs="*", choices=[*FAULTS, []], help="all unless given")
-    parser.add_argument("--rounds", type=int, default=20, help="of each fault")
+    parser.add_argument("kinds", nargs="*", choices=[*ROUNDS, []], help="of rounds; all unless given")
+    parser.add_argument("--rounds", type=int, default=20, help="of each kind")
     parser.add_argument("--log", type=Path, default=LOG, help="rounds that stand there are not run again")
     parser.add_argument("--print", action="store_true", help="print only: leave the document as it is")
     given = parser.parse_args()
     done = read(given.log)
-    known = {(one.fault, one.seed) for one in done}
-    wanted = [(name, seed) for seed in range(given.rounds) for name in given.faults or FAULTS]
+    known = {(one.kind, one.seed) for one in done}
+    wanted = [(name, seed) for seed in range(given.rounds) for name in given.kinds or ROUNDS]
     folder = Path(tempfile.mkdtemp(prefix="chaos-"))
     undisturbed = None
-    for name, seed in (one for one in wanted if one not in known):
+    for kind, seed in (one for one in wanted if one not in known):
         undisturbed = undisturbed or calm(folder / "undisturbed")
-        one = run(FAULTS[name], seed, folder, undisturbed)
+        one = run(kind, seed, folder, undisturbed)
         done.append(one)
         given.log.parent.mkdir(parents=True, exist_ok=True)
         with open(given.log, "a") as log:
             log.write(json.dumps(asdict(one)) + "\n")
-        told = one.lie or ("struck" if one.struck else "too late")
-        print(f"{one.fault} {one.seed}: {one.seconds:.0f} s, {told}", flush=True)
+        late = [name for name, struck in one.struck.items() if not struck]
+        told = one.lie or (f"too late: {', '.join(late)}" if late else "holds")
+        print(f"{one.kind} {one.seed}: {one.seconds:.0f} s, {told}", flush=True)
         if not given.print:
             replace("rounds", table(done), DOCUMENT)
     print(table(done))
@@ -84,16 +85,16 @@ def calm(path: Path) -> Arena:
     return arena
 
 
-def run(fault: Fault, seed: int, folder: Path, undisturbed: Arena) -> Round:
+def run(kind: str, seed: int, folder: Path, undisturbed: Arena) -> Round:
     """One round; its folder is removed unless a promise was broken."""
-    place, started = folder / f"{fault.__name__}-{seed}", time.monotonic()
-    chance = random.Random(f"{fault.__name__} {seed}")
-    arena = Arena(place, undisturbed)
-    lie, struck = "", False
+    place, started = folder / f"{kind}-{seed}", time.monotonic()
+    chance = random.Random(f"{kind} {seed}")
+    arena, lie = Arena(place, undisturbed), ""
+    struck: Struck = {}
     try:
-        with cluster(3) if fault in ON_MANY else nullcontext() as nodes:
+        with cluster(NODES[kind]) if kind in NODES else nullcontext() as nodes:
             arena.cluster = nodes.address if nodes else ""
-            struck = fault(arena, chance)
+            struck = ROUNDS[kind](arena, chance)
     except (Lie, AssertionError, subprocess.SubprocessError) as error:
         lie = f"{type(error).__name__}: {error}"
     finally:
@@ -101,18 +102,23 @@ def run(fault: Fault, seed: int, folder: Path, undisturbed: Arena) -> Round:
         arena.process.wait()
     if not lie:
         shutil.rmtree(place)
-    return Round(fault.__name__, seed, struck, time.monotonic() - started, provenance()["git_commit"] or "", lie)
+    return Round(kind, seed, struck, time.monotonic() - started, provenance()["git_commit"] or "", lie)
 
 
 def table(rounds: list[Round]) -> str:
-    """A row a fault, and which code was tested."""
-    lines = ["| fault | rounds | struck | promises broken | seconds a round |", "|---|---|---|---|---|"]
-    for name, fault in FAULTS.items():
-        if own := [one for one in rounds if one.fault == name]:
-            what = (fault.__doc__ or name).strip().removesuffix(".").partition(":")[0]
-            seconds = sum(one.seconds for one in own) / len(own)
-            broken, struck = sum(bool(one.lie) for one in own), sum(one.struck for one in own)
-            lines.append(f"| {what} (`{name}`) | {len(own)} | {struck} | {broken} | {seconds:.0f} |")
+    """A row a fault, one below them a kind of round, and which code was tested."""
+    lines = ["| fault | rounds | struck |", "|---|---|---|"]
+    for name, what in FAULTS.items():
+        if own := [one.struck[name] for one in rounds if name in one.struck]:
+            lines.append(f"| {what} (`{name}`) | {len(own)} | {sum(own)} |")
+    lines += ["", "| a round | rounds | promises broken | seconds |", "|---|---|---|---|"]
+    for kind, what in ROUNDS.items():
+        if of_kind := [one for one in rounds if one.kind == kind]:
+            seconds = sum(one.seconds for one in of_kind) / len(of_kind)
+            broken = sum(bool(one.lie) for one in of_kind)
+            lines.append(
+                f"| {(what.__doc__ or '').rstrip('.')} (`{kind}`) | {len(of_kind)} | {broken} | {seconds:.0f} |"
+            )
     commits = ", ".join(dict.fromkeys(one.commit[:12] for one in rounds))
     return "\n".join([*lines, "", f"`make chaos`, commits {commits}."])
 

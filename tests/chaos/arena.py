@@ -3,6 +3,7 @@
 import contextlib
 import random
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -12,10 +13,12 @@ import psutil
 
 from orchestrator.lease import holder
 from orchestrator.store import attempts
+from orchestrator.sweep import EXIT_INTERRUPTED
 from tests.integration.sweeping import PATIENCE, Folder
 
 GRID = (Path(__file__).parent / "grid.yaml").read_text()
 ORPHAN_SECONDS = 10.0
+GONE = (psutil.STATUS_STOPPED, psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
 MOST_RUNS = 3
 """Runs of the command after which a disturbed sweep must have ended as it should."""
 
@@ -39,18 +42,27 @@ class Arena(Folder):
             for name in ("manifests.json", "sources.json"):
                 shutil.copy(undisturbed.store.root / name, self.store.root)
 
-    def moment(self, chance: random.Random, process: subprocess.Popen[bytes]) -> bool:
-        """Waits until a random moment, two of three within trials, others anywhere; whether the sweep still runs."""
-        if chance.random() < 2 / 3:
-            return self.moment_of_trials(chance, process)
-        return self._look(process, chance.uniform(0, self.seconds))
+    def start(self, *arguments: str) -> subprocess.Popen[bytes]:
+        self.noted = self._noted()
+        return super().start(*arguments)
 
-    def moment_of_trials(self, chance: random.Random, process: subprocess.Popen[bytes]) -> bool:
-        """Waits until a random moment between the first trial's start and the last one's end."""
+    def moment(self, chance: random.Random, process: subprocess.Popen[bytes], part: float = 1.0) -> bool:
+        """Waits until a random moment in the first `part` of the sweep, two of three within trials, others anywhere;
+        whether the sweep still runs."""
+        if chance.random() < 2 / 3:
+            return self.moment_of_trials(chance, process, part)
+        return self._look(process, chance.uniform(0, part * self.seconds))
+
+    def moment_of_trials(self, chance: random.Random, process: subprocess.Popen[bytes], part: float = 1.0) -> bool:
+        """Waits until a random moment after this sweep's first trial has started, in a `part` of all trials' time."""
         assert self.undisturbed
-        while process.poll() is None and not list(self.store.root.glob("*/*/attempts.jsonl")):
+        while process.poll() is None and self._noted() == self.noted:
             self._look(process, 0.1)
-        return self._look(process, chance.uniform(0, self.undisturbed.span()))
+        return self._look(process, chance.uniform(0, part * self.undisturbed.span()))
+
+    def _noted(self) -> int:
+        """How much is written of attempts at trials: it grows when one starts."""
+        return sum(file.stat().st_size for file in self.store.root.glob("*/*/attempts.jsonl"))
 
     def span(self) -> float:
         """Seconds from the first trial's start to the last one's end."""
@@ -65,27 +77,31 @@ class Arena(Folder):
         return process.poll() is None
 
     def workers(self) -> Iterator[tuple[psutil.Process, str]]:
-        """Processes that work on trials now, each with Ray's id of its node."""
+        """Processes that work on trials now and were not stopped, each with Ray's id of its node."""
         for lock in self.store.root.glob("*/*/lock"):
-            if (found := holder(lock)) and psutil.pid_exists(found.process):
-                yield psutil.Process(found.process), found.node
+            with contextlib.suppress(psutil.Error):
+                if (found := holder(lock)) and (process := psutil.Process(found.process)).status() not in GONE:
+                    yield process, found.node
 
-    def a_worker(self, chance: random.Random, process: subprocess.Popen[bytes]) -> tuple[psutil.Process, str] | None:
-        """One that works at a random moment; None where the sweep ended before there was one."""
-        if not self.moment_of_trials(chance, process):
-            return None
+    def a_worker(
+        self, chance: random.Random, process: subprocess.Popen[bytes], part: float
+    ) -> tuple[psutil.Process, str] | None:
+        """One that works at a random moment of a `part` of the sweep's trials; None where the sweep ended before there
+        was one."""
+        self.moment_of_trials(chance, process, part)
         while process.poll() is None:
             if found := sorted(self.workers(), key=lambda worker: worker[0].pid):
                 return chance.choice(found)
             time.sleep(0.02)
         return None
 
-    def start_and_kill(self, chance: random.Random) -> bool:
-        """Starts the sweep and kills its driver at a random moment; whether it still ran."""
+    def strike_driver(self, number: signal.Signals, chance: random.Random, part: float = 1.0) -> bool:
+        """Starts the sweep and sends its driver a signal at a random moment; whether it still ran. Its exit code must
+        say so, also where neither Python nor Ray was there yet."""
         process = self.start()
-        struck = self.moment(chance, process)
-        process.kill()
-        process.wait()
+        struck = self.moment(chance, process, part)
+        process.send_signal(number)
+        self.end(process, 0, -number, *([] if number == signal.SIGKILL else [EXIT_INTERRUPTED]))
         self.check_no_orphans()
         return struck
 

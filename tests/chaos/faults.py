@@ -1,7 +1,6 @@
-"""What is done to a sweep, one function a fault.
-
-Each takes an arena in which nothing has run and the round's own chance, disturbs, settles, checks, and returns whether
-it struck: a fault that came too late has tested nothing.
+"""What is done to a sweep. A round takes an arena in which nothing has run and a chance of its own; it strikes with
+each of its faults, in an order of chance where one can follow the other, settles, checks, and returns which of them
+struck: a fault that came too late has tested nothing.
 """
 
 import json
@@ -22,63 +21,131 @@ from orchestrator.identity import key
 from orchestrator.store import identity_record
 from tests.chaos.arena import Arena, Lie
 
-Fault = Callable[[Arena, random.Random], bool]
+FAULTS = {
+    "driver_killed": "SIGKILL of the driver",
+    "interrupted": "Ctrl-C",
+    "terminated": "SIGTERM to the driver",
+    "trial_killed": "SIGKILL of a trial's process: the sweep itself goes on",
+    "mlflow_locked": "Another process locks MLflow's database for the rest of the sweep",
+    "trial_hung": "SIGSTOP of a trial's process, which the sweep ends after `hang_seconds`",
+    "mlflow_deleted": "MLflow's database is removed while the sweep runs",
+    "mlflow_down": "MLflow's server does not answer during the whole sweep",
+    "mlflow_read_only": "MLflow's database, which has some trials, is on a disk that has become read-only",
+    "disk_full": "No space left on device, in the store or in all of results/",
+    "damaged": "Three files of the store, of any kind, are cut short or a bit flips",
+    "write_killed": "SIGKILL between any two writes of a trial to the store, with a checkpoint after each step",
+    "node_killed": "SIGKILL of all processes of a node that runs a trial: the trial moves to another",
+    "node_hung": "A node that runs a trial stops answering (SIGSTOP of its processes), and comes back after the sweep",
+    "node_drained": "A node that runs a trial is told that it will be taken away in a second, and is",
+}
+Struck = dict[str, bool]
+Round = Callable[[Arena, random.Random], Struck]
 
 
-def driver_killed(arena: Arena, chance: random.Random) -> bool:
-    """SIGKILL of the driver."""
-    struck = arena.start_and_kill(chance)
+def driver(arena: Arena, chance: random.Random) -> Struck:
+    """The driver is ended three times."""
+    signals = {"driver_killed": signal.SIGKILL, "interrupted": signal.SIGINT, "terminated": signal.SIGTERM}
+    order = chance.sample(list(signals), 3)
+    struck = {name: arena.strike_driver(signals[name], chance, part=1 / 3) for name in order}
     arena.settle()
-    arena.check(strikes=1)
+    arena.check(strikes=3)
     return struck
 
 
-def interrupted(arena: Arena, chance: random.Random) -> bool:
-    """Ctrl-C."""
-    return _asked_to_stop(arena, chance, signal.SIGINT)
-
-
-def terminated(arena: Arena, chance: random.Random) -> bool:
-    """SIGTERM to the driver."""
-    return _asked_to_stop(arena, chance, signal.SIGTERM)
-
-
-def _asked_to_stop(arena: Arena, chance: random.Random, number: signal.Signals) -> bool:
+def locked(arena: Arena, chance: random.Random) -> Struck:
+    """A trial's process dies, then MLflow's database is locked."""
     process = arena.start()
-    struck = arena.moment(chance, process)
-    process.send_signal(number)
-    arena.end(process, 0, 130, -number)  # -number: before Python, or Ray, was there
-    arena.check_no_orphans()
-    arena.settle()
-    arena.check(strikes=1)
-    return struck
-
-
-def trial_killed(arena: Arena, chance: random.Random) -> bool:
-    """SIGKILL of a trial's process: the sweep itself must go on."""
-    process = arena.start()
-    if found := arena.a_worker(chance, process):
-        with suppress(psutil.Error):
-            found[0].kill()
+    killed = _signal_a_worker(arena, chance, process, signal.SIGKILL)
+    struck = _database(arena, process) and arena.moment_of_trials(chance, process, part=1 / 2)
+    lock = sqlite3.connect(arena.path / "results/mlflow.db", timeout=60)
+    lock.execute("BEGIN EXCLUSIVE")
     arena.end(process, 0)
-    arena.check(strikes=1)
+    lock.rollback()
+    lock.close()
+    _check_filled(arena)
+    return {"trial_killed": killed, "mlflow_locked": struck}
+
+
+def deleted(arena: Arena, chance: random.Random) -> Struck:
+    """A trial's process hangs, and MLflow's database is removed meanwhile."""
+    process = arena.start()
+    hung = _signal_a_worker(arena, chance, process, signal.SIGSTOP)
+    struck = _database(arena, process) and arena.moment_of_trials(chance, process, part=1 / 2)
+    for file in (arena.path / "results").glob("mlflow.db*"):
+        file.unlink()
+    arena.end(process, 0)
+    arena.check_no_orphans()
+    _check_filled(arena)
+    return {"trial_hung": hung, "mlflow_deleted": struck}
+
+
+def _signal_a_worker(
+    arena: Arena, chance: random.Random, process: subprocess.Popen[bytes], number: signal.Signals
+) -> bool:
+    if found := arena.a_worker(chance, process, part=1 / 2):
+        with suppress(psutil.Error):
+            found[0].send_signal(number)
     return found is not None
 
 
-def trial_hung(arena: Arena, chance: random.Random) -> bool:
-    """SIGSTOP of a trial's process, which the sweep ends after hang_seconds."""
-    process = arena.start()
-    if found := arena.a_worker(chance, process):
-        with suppress(psutil.Error):
-            found[0].suspend()
-    arena.end(process, 0)
-    arena.check_no_orphans()
-    arena.check(strikes=1)
-    return found is not None
+def tracking(arena: Arena, chance: random.Random) -> Struck:
+    """No MLflow at all at first, then one that cannot be written any more."""
+    _track(arena, f"http://127.0.0.1:{chance.randrange(1, 1024)}")
+    arena.end(arena.start(), 0)
+    if "MLflow was not filled" not in arena.output():
+        raise Lie("does not say that MLflow was not filled")
+    _track(arena, "tracking/mlflow.db")
+    with small_disk(arena.path / "tracking") as remount:
+        process = arena.start()
+        struck = _there(arena.path / "tracking/mlflow.db", process)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(chance.uniform(0, 2))
+        process.kill()
+        arena.end(process, 0, -signal.SIGKILL)
+        remount("ro")
+        arena.end(arena.start(), 0)
+        remount("rw")
+        _check_filled(arena)
+    return {"mlflow_down": True, "mlflow_read_only": struck}
 
 
-def write_killed(arena: Arena, chance: random.Random) -> bool:
-    """SIGKILL between any two writes of a trial to the store, with a checkpoint after each step."""
+def disk(arena: Arena, chance: random.Random) -> Struck:
+    """The disk fills up; what is on it is damaged afterwards."""
+    place = arena.store.root if chance.random() < 0.5 else arena.store.root.parent
+    with small_disk(place) as resize:
+        process = arena.start()
+        arena.moment(chance, process)
+        used = sum(file.stat().st_blocks * 512 for file in place.rglob("*") if file.is_file())
+        resize(f"size={used + chance.randrange(500_000)}")
+        code = arena.end(process, 0, 1, 2)
+        told = "space left" in arena.output()
+        if code and not told and "MLflow was not filled" not in arena.output():
+            raise Lie(f"does not say that the disk is full: {arena.output()[-800:]}")
+        if "Traceback" in arena.output():
+            raise Lie(f"a traceback: {arena.output()[-800:]}")
+        resize(ROOMY)
+        files = sorted(path for path in arena.store.root.rglob("*") if path.is_file() and path.stat().st_size)
+        for file in chance.sample(files, min(len(files), 3)):
+            content = bytearray(file.read_bytes())
+            if chance.random() < 0.5:
+                content = content[: chance.randrange(len(content))]
+            else:
+                content[chance.randrange(len(content))] ^= 1 << chance.randrange(8)
+            file.write_bytes(content)
+        arena.settle()
+        assert arena.undisturbed
+        if arena.tables() != arena.undisturbed.tables():
+            raise Lie("other tables")
+        code, output = arena.run("orchestrator", "fsck", "grid.yaml", "--repair")  # what nobody has read since
+        if code != 0:
+            raise Lie(f"fsck: {output[-800:]}")
+        arena.settle()
+        arena.check(strikes=99, damaged=True)
+    return {"disk_full": told or code != 0, "damaged": bool(files)}
+
+
+def writes(arena: Arena, chance: random.Random) -> Struck:
+    """A trial's process is killed before a change of the store."""
     assert arena.undisturbed
     shutil.copytree(arena.undisturbed.path, arena.path, dirs_exist_ok=True)
     specs = sorted({(label.spec.KIND, key(label.spec)): label.spec for label in arena.labels()}.items())
@@ -115,94 +182,41 @@ def write_killed(arena: Arena, chance: random.Random) -> bool:
     left = {path.name for path in folder.iterdir()} & {"checkpoint", "FAILED"} or list(folder.glob("*work.*"))
     if left and not finished:
         raise Lie(f"{kind} was killed before its change {last}: left behind: {left}")
-    return died == -signal.SIGKILL
+    return {"write_killed": died == -signal.SIGKILL}
 
 
-def disk_full(arena: Arena, chance: random.Random) -> bool:
-    """No space left on device, in the store or in all of results/."""
-    place = arena.store.root if chance.random() < 0.5 else arena.store.root.parent
-    with small_disk(place) as resize:
-        process = arena.start()
-        arena.moment(chance, process)
-        used = sum(file.stat().st_blocks * 512 for file in place.rglob("*") if file.is_file())
-        resize(f"size={used + chance.randrange(500_000)}")
-        code = arena.end(process, 0, 1, 2)
-        if code and "space left" not in arena.output() and "MLflow was not filled" not in arena.output():
-            raise Lie(f"does not say that the disk is full: {arena.output()[-800:]}")
-        struck = "space left" in arena.output() or code != 0
-        if "Traceback" in arena.output():
-            raise Lie(f"a traceback: {arena.output()[-800:]}")
-        resize(ROOMY)
-        arena.settle()
-        arena.check(strikes=99)
-    return struck
-
-
-def damaged(arena: Arena, chance: random.Random) -> bool:
-    """A checkpoint, Parquet file, weights file, record or any other file of the store is cut short or a bit flips."""
-    struck = arena.start_and_kill(chance)
-    files = sorted(path for path in arena.store.root.rglob("*") if path.is_file() and path.stat().st_size)
-    for file in chance.sample(files, min(len(files), 3)):
-        content = bytearray(file.read_bytes())
-        if chance.random() < 0.5:
-            content = content[: chance.randrange(len(content))]
-        else:
-            content[chance.randrange(len(content))] ^= 1 << chance.randrange(8)
-        file.write_bytes(content)
-    arena.settle()
-    assert arena.undisturbed
-    if arena.tables() != arena.undisturbed.tables():
-        raise Lie("other tables")
-    code, output = arena.run("orchestrator", "fsck", "grid.yaml", "--repair")  # what nobody has read since
-    if code != 0:
-        raise Lie(f"fsck: {output[-800:]}")
-    arena.settle()
-    arena.check(strikes=99, damaged=True)
-    return struck
-
-
-def mlflow_locked(arena: Arena, chance: random.Random) -> bool:
-    """Another process locks MLflow's database for the rest of the sweep."""
-    process = arena.start()
-    struck = _database(arena, process) and arena.moment(chance, process)
-    lock = sqlite3.connect(arena.path / "results/mlflow.db", timeout=60)
-    lock.execute("BEGIN EXCLUSIVE")
+def nodes(arena: Arena, chance: random.Random) -> Struck:
+    """Three of four nodes are lost, each while it runs a trial and in another way."""
+    process, struck = arena.start(), {}
+    frozen: list[psutil.Process] = []
+    for name in chance.sample(["node_killed", "node_hung", "node_drained"], 3):
+        found = arena.a_worker(chance, process, part=1 / 3)
+        struck[name] = found is not None
+        if found and name == "node_drained":
+            drain = [
+                Path(sys.executable).with_name("ray"),
+                "drain-node",
+                "--address",
+                arena.cluster,
+                "--node-id",
+                found[1],
+            ]
+            reason = ["--reason", "DRAIN_NODE_REASON_PREEMPTION", "--reason-message", "chaos"]
+            subprocess.run([*drain, *reason, "--deadline-remaining-seconds", "1"], capture_output=True)
+        for one in _node(found[0]) if found else ():
+            with suppress(psutil.Error):
+                if name == "node_hung":
+                    one.suspend()
+                    frozen.append(one)
+                else:
+                    one.kill()
     arena.end(process, 0)
-    lock.rollback()
-    lock.close()
-    return _filled_later(arena) and struck
-
-
-def mlflow_deleted(arena: Arena, chance: random.Random) -> bool:
-    """MLflow's database is removed while the sweep runs."""
-    process = arena.start()
-    struck = _database(arena, process) and arena.moment(chance, process)
-    for file in (arena.path / "results").glob("mlflow.db*"):
-        file.unlink()
-    arena.end(process, 0)
-    return _filled_later(arena) and struck
-
-
-def mlflow_read_only(arena: Arena, chance: random.Random) -> bool:
-    """MLflow's database, which has some trials, is on a disk that has become read-only."""
-    folder = arena.path / "tracking"
-    _track(arena, "tracking/mlflow.db")
-    with small_disk(folder) as remount:
-        struck = arena.start_and_kill(chance)
-        remount("ro")
-        arena.end(arena.start(), 0)
-        remount("rw")
-        return _filled_later(arena) and struck
-
-
-def mlflow_down(arena: Arena, chance: random.Random) -> bool:
-    """MLflow's server does not answer during the whole sweep."""
-    _track(arena, f"http://127.0.0.1:{chance.randrange(1, 1024)}")
-    arena.end(arena.start(), 0)
-    if "MLflow was not filled" not in arena.output():
-        raise Lie("does not say that MLflow was not filled")
-    _track(arena, "results/mlflow.db")
-    return _filled_later(arena)
+    for one in frozen:
+        with suppress(psutil.Error):
+            one.resume()
+    psutil.wait_procs(frozen, timeout=10)
+    arena.check(strikes=3)
+    return struck
 
 
 def _track(arena: Arena, place: str) -> None:
@@ -213,14 +227,19 @@ def _track(arena: Arena, place: str) -> None:
 
 def _database(arena: Arena, process: subprocess.Popen[bytes]) -> bool:
     """Waits for it; whether the sweep still runs."""
-    while process.poll() is None and not (arena.path / "results/mlflow.db").exists():
+    return _there(arena.path / "results/mlflow.db", process)
+
+
+def _there(file: Path, process: subprocess.Popen[bytes]) -> bool:
+    """Waits until there is a file; whether the sweep still runs."""
+    while process.poll() is None and not file.exists():
         with suppress(subprocess.TimeoutExpired):
             process.wait(timeout=0.02)
     return process.poll() is None
 
 
-def _filled_later(arena: Arena) -> bool:
-    """Runs the command again, after which MLflow must have every trial; True."""
+def _check_filled(arena: Arena) -> None:
+    """Runs the command again, after which MLflow must have every trial."""
     from mlflow import MlflowClient
 
     assert arena.undisturbed
@@ -235,7 +254,6 @@ def _filled_later(arena: Arena) -> bool:
         runs.append(sorted((run.info.run_name, len(run.data.metrics), run.info.status) for run in found))
     if runs[0] != runs[1]:
         raise Lie(f"MLflow was not filled again: {runs[0]} instead of {runs[1]}")
-    return True
 
 
 ROOMY = "size=4g"
@@ -258,51 +276,6 @@ def small_disk(place: Path) -> Iterator[Callable[[str], object]]:
         subprocess.run(["umount", "-l", place], check=True)
 
 
-def node_killed(arena: Arena, chance: random.Random) -> bool:
-    """SIGKILL of all processes of a node that runs a trial: the trial moves to another."""
-    process = arena.start()
-    if found := arena.a_worker(chance, process):
-        for one in _node(found[0]):
-            with suppress(psutil.Error):
-                one.kill()
-    arena.end(process, 0)
-    arena.check(strikes=1)
-    return found is not None
-
-
-def node_hung(arena: Arena, chance: random.Random) -> bool:
-    """A node that runs a trial stops answering (SIGSTOP of all its processes), and comes back after the sweep."""
-    process = arena.start()
-    frozen = []
-    if found := arena.a_worker(chance, process):
-        for one in _node(found[0]):
-            with suppress(psutil.Error):
-                one.suspend()
-                frozen.append(one)
-    arena.end(process, 0)
-    for one in frozen:
-        with suppress(psutil.Error):
-            one.resume()
-    psutil.wait_procs(frozen, timeout=10)
-    arena.check(strikes=1)
-    return found is not None
-
-
-def node_drained(arena: Arena, chance: random.Random) -> bool:
-    """A node that runs a trial is told that it will be taken away in a second, and is."""
-    process = arena.start()
-    if found := arena.a_worker(chance, process):
-        drain = [Path(sys.executable).with_name("ray"), "drain-node", "--address", arena.cluster, "--node-id", found[1]]
-        reason = ["--reason", "DRAIN_NODE_REASON_PREEMPTION", "--reason-message", "chaos"]
-        subprocess.run([*drain, *reason, "--deadline-remaining-seconds", "1"], capture_output=True)
-        for one in _node(found[0]):
-            with suppress(psutil.Error):
-                one.kill()
-    arena.end(process, 0)
-    arena.check(strikes=1)
-    return found is not None
-
-
 def _node(worker: psutil.Process) -> list[psutil.Process]:
     """The raylet of a worker, and all that it started."""
     try:
@@ -312,18 +285,6 @@ def _node(worker: psutil.Process) -> list[psutil.Process]:
         return []
 
 
-ON_ONE_NODE: tuple[Fault, ...] = (
-    driver_killed,
-    interrupted,
-    terminated,
-    trial_killed,
-    trial_hung,
-    write_killed,
-    disk_full,
-    damaged,
-    mlflow_locked,
-    mlflow_read_only,
-    mlflow_deleted,
-    mlflow_down,
-)
-ON_MANY: tuple[Fault, ...] = (node_killed, node_hung, node_drained)
+ROUNDS: dict[str, Round] = {one.__name__: one for one in (driver, locked, deleted, tracking, disk, writes, nodes)}
+NODES = {"nodes": 4}
+"""How many nodes the sweeps of a round need; without a number, a Ray of their own."""

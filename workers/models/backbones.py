@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from orchestrator import spec
-from workers.models import open_clip_towers, timm_models
+from workers.models import timm_models
 from workers.models.feature_maps import Backbone
 from workers.models.released import UnusableWeights
 from workers.models.small import SMALL
@@ -34,6 +34,8 @@ def build(model: str, seed: int) -> Backbone:
         if family == "timm":
             return timm_models.build(name)
         if family == "open_clip":
+            from workers.models import open_clip_towers  # a second of every worker's start, for those who need it
+
             return open_clip_towers.build(name)
         if model in BACKBONES:
             return BACKBONES[model]()
@@ -71,5 +73,7 @@ def load_released(model: str, file: Path) -> Backbone:
         if family == "timm":
             return timm_models.load(name, file)
         if family == "open_clip":
+            from workers.models import open_clip_towers
+
             return open_clip_towers.load(name, file)
     raise spec.unknown("model", model, ["timm/<model>.<tag>", "open_clip/<model>"])

@@ -81,8 +81,8 @@ class Store:
         with contextlib.suppress(FileNotFoundError):
             if (folder / "spec.json").read_bytes() == content.encode():
                 content = ""
-        if content:  # also in the place of a damaged one
-            write_atomic(folder / "spec.json", content)
+        if content:  # also in the place of a damaged one; whoever finishes the trial syncs it
+            write_atomic(folder / "spec.json", content, sync=False)
         for stale in ("FAILED", "progress.json"):
             (folder / stale).unlink(missing_ok=True)
         return folder
@@ -121,13 +121,13 @@ class Store:
         folder = work.parent
         ended = {"time": round(time.time(), 3), "outcome": record["status"], **attempt}
         record["attempts"] = [*attempts(folder), ended]
-        record["spec"] = sha256(folder / "spec.json")
+        record["spec"] = sha256(folder / "spec.json", sync=True)
         record["files"] = {path: sha256(work / path, sync=True) for path in data_files(work)}
         record["bytes"] = {path: (work / path).stat().st_size for path in record["files"]}
         content = json.dumps(record, indent=1) + "\n"
         _write(work / "record.json", content)
         _write(work / "DONE", done(record["status"], content))
-        for inside in {(work / path).parent for path in record["files"]}:
+        for inside in {(work / path).parent for path in record["files"]} - {work}:  # whose own files are moved below
             _sync_folder(inside)
         for part in sorted({Path(path).parts[0] for path in record["files"]}):
             os.rename(work / part, folder / part)
@@ -276,25 +276,27 @@ def sha256(path: Path, sync: bool = False) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def write_atomic(path: Path, text: str) -> None:
-    """Writes a text file so that a reader, or a machine that loses power, finds either all of it or none. OSError, with
-    the path, when the disk is full or the folder cannot be written."""
+def write_atomic(path: Path, text: str, sync: bool = True) -> None:
+    """Writes a text file so that a reader and, with `sync`, a machine that loses power finds either all of it or none.
+    OSError, with the path, when the disk is full or the folder cannot be written."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        _write(temporary, text)
+        _write(temporary, text, sync)
         os.replace(temporary, path)
-        _sync_folder(path.parent)
+        if sync:
+            _sync_folder(path.parent)
     except OSError as error:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise OSError(error.errno, error.strerror, str(path)) from None
 
 
-def _write(path: Path, text: str) -> None:
+def _write(path: Path, text: str, sync: bool = True) -> None:
     with open(path, "w") as file:
         file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
+        if sync:
+            file.flush()
+            os.fsync(file.fileno())
 
 
 def _sync_folder(path: Path) -> None:

@@ -18,7 +18,7 @@ def main(config: dict[str, Any], last: int) -> None:
     def hear(event: str, arguments: tuple[Any, ...]) -> None:
         nonlocal changes
         writes = event == "open" and isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR)
-        if (writes or event in CHANGES) and str(arguments[0]).startswith(config["store"]):
+        if (writes or event in CHANGES) and _is_in(config["store"], str(arguments[0])):
             changes += 1
             if changes == last:
                 os.kill(os.getpid(), signal.SIGKILL)
@@ -26,6 +26,10 @@ def main(config: dict[str, Any], last: int) -> None:
     sys.addaudithook(hear)
     run_trial(config)
     print(changes)
+
+
+def _is_in(store: str, path: str) -> bool:
+    return path.startswith(store) or not path.startswith("/")  # relative: rmtree, below a folder that it has opened
 
 
 if __name__ == "__main__":

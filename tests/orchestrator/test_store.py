@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from orchestrator import integrity, lease
 from orchestrator import store as store_module
 from orchestrator.identity import digest, key
 from orchestrator.matrix import Study
@@ -131,6 +132,43 @@ def test_death_between_any_two_writes_never_leaves_done_with_anything_missing(
         assert fresh.status(trial.KIND, key(trial)) == "done"
         assert is_whole(fresh, trial)
     assert {"events": 20, "fsync": 9, "_write": 4}[function] <= last < 99, "the n-th call was outlived"
+
+
+def test_a_holder_that_hangs_between_any_two_writes_spoils_nothing_when_it_goes_on(
+    store: Store, trial: Trial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It hangs before its n-th change, another takes the lease and runs the trial, then it goes on."""
+    address, calls, last = (trial.KIND, key(trial)), 0, 0
+    monkeypatch.setattr(lease.Watch, "stale", lambda *_: True)
+
+    def taken_over(_event: str, _path: object) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == last:
+            with fresh.claim(*address):
+                if fresh.status(*address) is None:
+                    fresh.finish(results(fresh, trial), finished(trial))
+
+    lost = 0
+    for last in range(1, 100):
+        fresh = Store(store.root / str(last))
+        fresh.prepare(trial)
+        try:
+            with fresh.claim(*address):
+                work = results(fresh, trial)
+                calls = 0
+                with monkeypatch.context() as patch:
+                    patch.setattr(Events, "events", taken_over)
+                    fresh.finish(work, finished(trial))
+        except FileNotFoundError:
+            lost += 1
+        if calls < last:
+            break
+        assert not integrity.faults(fresh, [address], deep=True)
+        assert is_whole(fresh, trial)
+        assert [one["outcome"] for one in fresh.record(*address)["attempts"]] == ["done"]
+        assert not list(fresh.folder(*address).rglob("*work*"))
+    assert 5 <= lost < last < 99
 
 
 def test_write_atomic_leaves_the_old_text_when_it_dies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

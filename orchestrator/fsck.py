@@ -1,6 +1,5 @@
 """The verb `fsck`: a store's finished trials, byte by byte."""
 
-import contextlib
 from pathlib import Path
 
 from rich.console import Console
@@ -21,14 +20,9 @@ def run(file: Path, repair: bool, out: Console) -> int:
     out.print(f"{store.root}: {len(finished):,} finished trials, {len(found):,} damaged or stale", markup=False)
     for (kind, key), fault in found.items():
         out.print(f"  {kind}/{key}: {fault}", markup=False)
-    untidy = [address for address in finished if store.leftovers(*address)]
-    if untidy and repair:
-        for address in untidy:
-            with contextlib.suppress(BlockingIOError):
-                store.tidy(*address)
-    if untidy:
-        said = "removed" if repair else "--repair removes them"
-        out.print(f"{len(untidy):,} of them have checkpoints or work folders that a kill has left: {said}")
+    if untidy := store.tidy(finished) if repair else sum(bool(store.leftovers(*address)) for address in finished):
+        said = "removed" if repair else "--repair, or the next sweep, removes them"
+        out.print(f"{untidy:,} of them have checkpoints or work folders that a kill has left: {said}")
     if not found:
         return EXIT_WHOLE
     if not repair:

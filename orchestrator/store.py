@@ -21,12 +21,12 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from orchestrator import lease
-from orchestrator.identity import digest, key, spec_json
+from orchestrator.identity import Address, digest, key, spec_json
 from orchestrator.spec import KINDS, Trial, parents
 
 FINISHED = ("done", "diverged")
@@ -170,13 +170,16 @@ class Store:
     def leftovers(self, kind: str, key: str) -> list[Path]:
         """What a kill after DONE, or a holder that had hung, has left in a finished trial's folder: nobody needs it."""
         folder = self.folder(kind, key)
-        return [folder / name for name in os.listdir(folder) if name in ("checkpoint", "FAILED") or WORK in name]
+        gone = ("checkpoint", "progress.json", "FAILED")
+        return [folder / name for name in os.listdir(folder) if name in gone or WORK in name]
 
-    def tidy(self, kind: str, key: str) -> None:
-        """Removes the leftovers of a finished trial. Raises BlockingIOError while a live process works on it."""
-        with self.claim(kind, key):
-            for path in self.leftovers(kind, key) if self.status(kind, key) in FINISHED else ():
-                _remove(path)
+    def tidy(self, finished: Iterable[Address]) -> int:
+        """Removes the leftovers of finished trials that no live process holds; returns how many had some."""
+        untidy = [address for address in finished if self.leftovers(*address)]
+        for address in untidy:
+            with contextlib.suppress(BlockingIOError), self.claim(*address):
+                pass
+        return len(untidy)
 
     def fail(self, kind: str, key: str, reason: str) -> None:
         """Marks a trial failed. Its attempts and their tracebacks are in `attempts.jsonl`; the next sweep retries."""
@@ -194,8 +197,8 @@ class Store:
         sweep: str = "",
     ) -> Iterator[Path]:
         """Holds the trial's folder for this process. Waits while another live process holds it, until `give_up()`;
-        then raises BlockingIOError. Work folders of those who held it before are gone. `node`, `sweep`: for those who
-        look at the lease (lease.Holder)."""
+        then raises BlockingIOError. Work folders of those who held it before are gone, and the leftovers of a finished
+        trial. `node`, `sweep`: for those who look at the lease (lease.Holder)."""
         folder = self.folder(kind, key)
         with lease.hold(folder / "lock", give_up, node, sweep):
             for name in os.listdir(folder):
@@ -204,6 +207,8 @@ class Store:
                         os.rename(folder / name, folder / f".{name}")
                 if name.removeprefix(".").startswith(WORK):
                     shutil.rmtree(folder / f".{name.removeprefix('.')}", ignore_errors=True)
+            for path in self.leftovers(kind, key) if self.status(kind, key) in FINISHED else ():
+                _remove(path)
             yield folder
 
 

@@ -132,6 +132,7 @@ def run(file: Path, out: Console) -> int:
     sweep = looked_over(file, out)
     sweep.results.mkdir(parents=True, exist_ok=True)
     write_atomic(LAST_SWEEP, f"{file}\n")
+    sweep.store.tidy((node.kind, node.key) for node in sweep.plan.nodes.values() if node.status in FINISHED)
     show.plan(out, sweep.grid.name, sweep.study.cells, sweep.plan, sweep.names, why=False, basis=sweep.basis())
     if not sweep.plan.to_do() and _is_up_to_date(sweep):
         out.print(f"nothing to do: every trial is finished and {sweep.results}/report.html is up to date")

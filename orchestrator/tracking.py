@@ -18,7 +18,7 @@ from mlflow import MlflowClient
 from mlflow.artifacts import download_artifacts
 from mlflow.entities import Metric, Param, RunStatus, RunTag
 
-from orchestrator import manifests, mirrored
+from orchestrator import lease, manifests, mirrored
 from orchestrator import spec as specs
 from orchestrator.identity import key
 from orchestrator.plan import Node
@@ -101,6 +101,7 @@ class Writer:
 
     def __init__(self, uri: str, experiment: str, store: Store, names: dict[str, str], tags: dict[str, str]) -> None:
         self.store, self.names = store, names
+        make_database(uri)
         self.client = client_of(uri)
         found = self.client.get_experiment_by_name(experiment)
         location = None if "://" in uri else artifact_location(uri).as_uri()
@@ -202,6 +203,22 @@ def tracking_uri(place: str) -> str:
 def artifact_location(place: str) -> Path:
     """Where the artifacts of a local database lie: beside it."""
     return Path(place.removeprefix("sqlite:///")).resolve().parent / "mlartifacts"
+
+
+def make_database(place: str) -> None:
+    """Makes the SQLite database of a mirror where there is none, and moves it into place whole: MLflow cannot open one
+    again whose tables a kill has cut short. Nothing where `place` is a server's address."""
+    if "://" in tracking_uri(place).removeprefix("sqlite://"):
+        return
+    file = Path(tracking_uri(place).removeprefix("sqlite:///"))
+    if file.exists():
+        return
+    with lease.hold(file.with_name(f".{file.name}.lock"), give_up=lambda: False):  # of two drivers one makes it
+        if not file.exists():
+            new = file.with_name(f".{file.name}.new")
+            new.unlink(missing_ok=True)
+            MlflowClient(f"sqlite:///{new}").search_experiments(max_results=1)
+            os.replace(new, file)
 
 
 def client_of(place: str) -> Any:

@@ -180,7 +180,7 @@ def writes(arena: Arena, chance: random.Random) -> Struck:
     if code != 0 or arena.results() != before:
         raise Lie(f"{kind} was killed before its change {last}: {output[-800:]}")
     left = {path.name for path in folder.iterdir()} & {"checkpoint", "FAILED"} or list(folder.glob("*work.*"))
-    if left and not finished:
+    if left:
         raise Lie(f"{kind} was killed before its change {last}: left behind: {left}")
     return {"write_killed": died == -signal.SIGKILL}
 

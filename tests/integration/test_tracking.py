@@ -1,6 +1,8 @@
 """The mirror is idempotent by key, continues where a kill cut it, and its faults cost nothing but itself."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from orchestrator.manifests import Manifests
 from orchestrator.spec import TRAINING_KINDS
 from orchestrator.store import Store, identity_record
 from orchestrator.tracking import Mirror, Writer
+from tests.integration.sweeping import ROOT, wait_until
 
 GRID = Path(__file__).parents[1] / "micro.yaml"
 pytestmark = [
@@ -105,6 +108,20 @@ def test_a_cut_mirror_is_completed(finished: Finished, tmp_path: Path) -> None:
         json.dumps(x["metrics"], sort_keys=True) for x in expected.values()
     }
     assert len(contents) == len(expected)
+
+
+def test_a_database_whose_making_was_killed_is_made_again(finished: Finished) -> None:
+    """Left half made, MLflow could never open it."""
+    code = f"from orchestrator.tracking import make_database; make_database({finished.uri!r})"
+    with subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stderr=subprocess.DEVNULL) as process:
+        wait_until(Path(finished.uri).with_name(".mlflow.db.new").exists, process)
+        process.kill()
+    assert not Path(finished.uri).exists()
+    writer = finished.writer()
+    assert {path.name for path in Path(finished.uri).parent.glob("*mlflow.db*")} == {"mlflow.db", ".mlflow.db.lock"}
+    for node in finished.nodes:
+        writer.write(node)
+    assert len(finished.contents()) == 1 + sum(node.kind in TRAINING_KINDS for node in finished.nodes)
 
 
 def test_faults_are_kept_and_raise_nothing(finished: Finished, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator import integrity
+from orchestrator import integrity, lease
 from orchestrator.identity import key
 from orchestrator.matrix import Study
 from orchestrator.spec import Trial, parents
@@ -187,10 +187,16 @@ def test_what_a_kill_after_done_has_left_is_tidied(store: Store, family: tuple[T
         (folder / name).mkdir()
         (folder / name / "file").touch()
     assert {path.name for path in store.leftovers(*address)} == {"checkpoint", "work.abc", ".work.def"}
-    with store.claim(*address), pytest.raises(BlockingIOError):
-        store.tidy(*address)
-    store.tidy(*address)
+    lock = lease.hold(folder / "lock", give_up=lambda: True)
+    with lock:
+        assert store.tidy([address]) == 1
+        assert len(store.leftovers(*address)) == 3
+    assert store.tidy([address]) == 1
     assert store.leftovers(*address) == []
+    assert store.tidy([address]) == 0
+    (folder / "checkpoint").mkdir()
+    with store.claim(*address):  # as a worker does whose process died after DONE, and that is tried again
+        assert store.leftovers(*address) == []
     assert faults(store, deep=True) == {}
 
 

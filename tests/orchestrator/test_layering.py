@@ -48,7 +48,7 @@ ORCHESTRATOR = {
     "runner": "integrity lease manifests spec store workers",
     "schedule": "lease plan ready reaper runner sections spec stalls store",
     "mirrored": "identity spec store",
-    "tracking": "identity manifests mirrored plan spec store",
+    "tracking": "identity lease manifests mirrored plan spec store",
     "mirror_reader": "tracking",
     "restore": "grid identity manifests matrix mirror_reader mirrored plan sections store",
     "integrity": "identity store",

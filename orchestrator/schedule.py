@@ -328,7 +328,8 @@ class ReadyTrials(Searcher):
         self.most, self.counted = 0, -math.inf
         self.trials: dict[str, tuple[Node, int]] = {}
         """By Tune's id: what was handed out, and how many lines its history had then."""
-        self.unstarted: Counter[str] = Counter()
+        self.again: Counter[str] = Counter()
+        """How often a trial was handed out again, by key."""
 
     def set_max_concurrency(self, max_concurrent: int) -> bool:
         """The queue limits itself; without True Tune would wrap this searcher and could drop completions."""
@@ -384,12 +385,11 @@ class ReadyTrials(Searcher):
         return attempts(self.store.folder(node.kind, node.key))
 
     def _may_start_again(self, node: Node, before: int) -> bool:
-        """Whether a trial failed before it began, e.g. because its node died while a worker started: Tune retries only
-        what has run."""
-        if len(self._history(node)) > before:
-            return False
-        self.unstarted[node.key] += 1
-        return self.unstarted[node.key] <= self.runtime.max_failures
+        """Whether Tune gave a trial up before its retries were used up: it does where a worker does not come to start,
+        e.g. because its node dies meanwhile."""
+        starts = sum(one["outcome"] == "started" for one in self._history(node)[before:])
+        self.again[node.key] += 1
+        return starts <= self.runtime.max_failures and self.again[node.key] <= self.runtime.max_failures
 
     def _note_failure(self, node: Node, trial_id: str) -> None:
         tries = self._history(node)

@@ -59,14 +59,17 @@ def test_a_trial_whose_process_never_began_is_tried_again_and_then_says_why(sear
     assert searcher.outcome.tracebacks == {wanted: "ActorDiedError: its node died, 2"}
 
 
-def test_a_trial_that_began_and_failed_is_not_tried_again(searcher: ReadyTrials) -> None:
+@pytest.mark.parametrize(("starts", "state"), [(1, "waiting"), (2, "waiting"), (3, "failed")])
+def test_a_trial_that_began_is_tried_as_often_as_the_grid_says(starts: int, state: str, searcher: ReadyTrials) -> None:
+    """Tune gives it up earlier where a node dies on which it was about to start again."""
     config = searcher.suggest("one")
     folder = searcher.store.folder(config["kind"], config["key"])
-    note_attempt(folder, outcome="started")
-    note_attempt(folder, outcome="error", traceback="ValueError: x")
-    searcher.on_trial_complete("one", error=True)  # Tune has used up its retries
-    assert searcher.queue.state[config["key"]] == "failed"
-    assert searcher.outcome.tracebacks == {config["key"]: "ValueError: x"}
+    for _ in range(starts):
+        note_attempt(folder, outcome="started")
+        note_attempt(folder, outcome="error", traceback="ValueError: x")
+    searcher.on_trial_complete("one", error=True)
+    assert searcher.queue.state[config["key"]] == state
+    assert searcher.outcome.tracebacks == ({config["key"]: "ValueError: x"} if state == "failed" else {})
 
 
 def test_no_more_is_handed_out_than_the_nodes_have_room_for_and_two_that_wait(

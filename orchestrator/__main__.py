@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from orchestrator import show
+from orchestrator import interrupts, show
 from orchestrator.grid import GridError, last_sweep
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
@@ -55,14 +55,9 @@ def plan(
 @app.command()
 def sweep(grid: GridFile) -> None:
     """Runs what is to do and builds the tables. Example: python -m orchestrator sweep grids/demo.yaml"""
-    from orchestrator.sweep import EXIT_INTERRUPTED, run
+    from orchestrator.sweep import run
 
-    try:
-        code = run(grid, show.console())
-    except KeyboardInterrupt:
-        print("stopped at once: what is done is kept; run the same command again", file=sys.stderr)
-        code = EXIT_INTERRUPTED
-    raise typer.Exit(code)
+    raise typer.Exit(run(grid, show.console()))
 
 
 @app.command("preflight")
@@ -133,6 +128,7 @@ def restore(
 
 def main() -> None:
     """Runs a verb; errors that are the user's are printed without a traceback."""
+    interrupts.at_once()
     try:
         app()
     except GridError as error:

@@ -21,6 +21,7 @@ from rich.console import Console
 from orchestrator import cost, cost_table, fetching, matrix, naming, plan, preflight, schedule, show
 from orchestrator.grid import RESULTS, GridError, load
 from orchestrator.identity import key
+from orchestrator.interrupts import EXIT_INTERRUPTED, draining
 from orchestrator.manifests import Manifests, Request, requests
 from orchestrator.ready import ReadyQueue
 from orchestrator.sections import Grid
@@ -31,11 +32,9 @@ from orchestrator.sweep import (
     COST,
     EXIT_DONE,
     EXIT_INCOMPLETE,
-    EXIT_INTERRUPTED,
     PROGRESS_SECONDS,
     Sweep,
     provenance,
-    signals,
 )
 from orchestrator.work import Work
 
@@ -180,7 +179,7 @@ def _run_trials(planned: plan.Plan, store: Store, grid: Grid, names: dict[str, s
 
     listener = schedule.Listener(started, lambda node, status: None, lambda line: out.print(line, markup=False))
     try:
-        with signals(stop):
+        with draining(stop):
             return schedule.run(planned, store, grid.runtime, stop, provenance(), listener, rehearsal=True)
     finally:
         for one in progress:

@@ -4,13 +4,10 @@ import hashlib
 import json
 import os
 import shutil
-import signal
 import socket
 import subprocess
-import sys
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,6 +19,7 @@ from orchestrator import checks, cost, integrity, matrix, naming, plan, prefligh
 from orchestrator.forecast import Forecast, forecast, memory_faults, shares
 from orchestrator.grid import LAST_SWEEP, RESULTS, GridError, load
 from orchestrator.identity import Address, key
+from orchestrator.interrupts import EXIT_INTERRUPTED, draining
 from orchestrator.manifests import Manifests, requests
 from orchestrator.matrix import FACTORS
 from orchestrator.ready import ReadyQueue
@@ -30,7 +28,7 @@ from orchestrator.spec import KINDS, TRAINING_KINDS
 from orchestrator.store import FINISHED, Store, write_atomic
 from orchestrator.work import Work
 
-EXIT_DONE, EXIT_INCOMPLETE, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
+EXIT_DONE, EXIT_INCOMPLETE, EXIT_USAGE = 0, 1, 2
 EXIT_DAMAGED = -1
 """Within a sweep: an input was damaged, so another round is due."""
 MOST_ROUNDS = 12
@@ -212,7 +210,7 @@ def _run_trials(sweep: Sweep, mirror: Any, out: Console) -> int:
     with ExitStack() as while_running:
 
         def started(address: str, queue: ReadyQueue) -> None:
-            while_running.enter_context(signals(stop))  # again: Ray has put a handler of its own in the place of ours
+            while_running.enter_context(draining(stop))  # again: Ray has put a handler of its own in the place of ours
             _announce(sweep, address, out)
             while_running.enter_context(show.Progress(out, queue, sweep.store, sweep.names, PROGRESS_SECONDS))
 
@@ -220,7 +218,7 @@ def _run_trials(sweep: Sweep, mirror: Any, out: Console) -> int:
             if status in ("done", "diverged"):
                 mirror.add(node)
 
-        while_running.enter_context(signals(stop))
+        while_running.enter_context(draining(stop))
         listener = schedule.Listener(started, ended, lambda line: out.print(f"[yellow]{escape(line)}[/]"))
         outcome = schedule.run(sweep.plan, sweep.store, sweep.grid.runtime, stop, provenance(), listener)
     states = set(outcome.queue.state.values())
@@ -299,21 +297,3 @@ def provenance() -> dict[str, Any]:
 
     commit, changes = git("rev-parse", "HEAD"), git("status", "--porcelain", "--untracked-files=no")
     return {"git_commit": commit, "git_dirty": None if changes is None else bool(changes)}
-
-
-@contextmanager
-def signals(stop: Any) -> Iterator[None]:
-    """First Ctrl-C or SIGTERM: running trials save a checkpoint and end. Second: stop now."""
-
-    def handle(number: int, frame: object) -> None:
-        if stop.requested:
-            raise KeyboardInterrupt
-        stop.request()
-        print("\nstopping: running trials save a checkpoint; once more to stop at once", file=sys.stderr, flush=True)
-
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -9,6 +9,7 @@ import argparse
 import json
 import random
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -45,6 +46,7 @@ def main() -> int:
     parser.add_argument("--log", type=Path, default=LOG, help="rounds that stand there are not run again")
     parser.add_argument("--print", action="store_true", help="print only: leave the document as it is")
     given = parser.parse_args()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it, and so would sweeps
     done = read(given.log)
     known = {(one.kind, one.seed) for one in done}
     wanted = [(name, seed) for seed in range(given.rounds) for name in given.kinds or ROUNDS]

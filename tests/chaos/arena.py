@@ -11,9 +11,9 @@ from pathlib import Path
 
 import psutil
 
+from orchestrator.interrupts import EXIT_INTERRUPTED
 from orchestrator.lease import holder
 from orchestrator.store import attempts
-from orchestrator.sweep import EXIT_INTERRUPTED
 from tests.integration.sweeping import PATIENCE, Folder
 
 GRID = (Path(__file__).parent / "grid.yaml").read_text()

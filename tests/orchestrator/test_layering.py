@@ -55,14 +55,15 @@ ORCHESTRATOR = {
     "fsck": "grid integrity store",
     "fetching": "manifests",
     "preflight": "fetching manifests sections spec store workers",
-    "sweep": "aggregate checks cost forecast grid identity integrity manifests matrix naming plan preflight ready "
-    "schedule sections show spec store tracking work",
+    "interrupts": "",
+    "sweep": "aggregate checks cost forecast grid identity integrity interrupts manifests matrix naming plan preflight "
+    "ready schedule sections show spec store tracking work",
     "status": "lease plan show spec store sweep",
     "prefetch": "fetching grid manifests store sweep",
     "shrink": "sections spec",
-    "rehearse": "aggregate cost cost_table fetching grid identity manifests matrix naming plan preflight ready "
-    "schedule sections show shrink spec store sweep work",
-    "__main__": "fsck grid plan prefetch rehearse restore show status sweep",
+    "rehearse": "aggregate cost cost_table fetching grid identity interrupts manifests matrix naming plan preflight "
+    "ready schedule sections show shrink spec store sweep work",
+    "__main__": "fsck grid interrupts plan prefetch rehearse restore show status sweep",
 }
 # module -> what it imports inside functions alone: planning must not load it
 LAZY = {

@@ -11,7 +11,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import NoReturn, Protocol
 
 EXIT_INTERRUPTED = 130
 
@@ -26,8 +26,9 @@ class Stoppable(Protocol):
 
 
 def at_once() -> None:
-    """From here on the first Ctrl-C ends the process."""
-    signal.signal(signal.SIGINT, _end)
+    """From here on the first Ctrl-C or SIGTERM ends the process."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda number, frame: end())
 
 
 @contextmanager
@@ -36,7 +37,7 @@ def draining(stop: Stoppable) -> Iterator[None]:
 
     def handle(number: int, frame: object) -> None:
         if stop.requested:
-            _end(number, frame)
+            end()
         stop.request()
         print("\nstopping: running trials save a checkpoint; once more to stop at once", file=sys.stderr, flush=True)
 
@@ -48,7 +49,8 @@ def draining(stop: Stoppable) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _end(number: int, frame: object) -> None:
+def end() -> NoReturn:
+    """Says that the process was stopped, and stops it."""
     with contextlib.suppress(Exception):  # the signal may have come while this was being written to
         sys.stdout.flush()
     os.write(2, b"\nstopped at once: what is done is kept; run the same command again\n")

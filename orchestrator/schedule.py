@@ -40,7 +40,7 @@ from ray.tune.execution.tune_controller import TuneController
 from ray.tune.search import Searcher
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from orchestrator import reaper
+from orchestrator import interrupts, reaper
 from orchestrator.lease import Holder, born
 from orchestrator.plan import Node, Plan
 from orchestrator.ready import ReadyQueue
@@ -119,7 +119,11 @@ def run(
     }
     with tempfile.TemporaryDirectory(prefix="sweep-tune-") as scratch, reaper.guard(scratch):
         try:
-            listener.started(start_ray(), queue)
+            try:
+                address = start_ray()
+            except SystemExit:  # Ray's answer to a SIGTERM: while it starts it puts a handler of its own in place
+                interrupts.end()
+            listener.started(address, queue)
             _check_resources(runtime)
             _check_shared(store)
             folders = Path(scratch) / RUN

@@ -46,7 +46,7 @@ ORCHESTRATOR = {
     "show": "checks circularity cost forecast manifests plan ready sections spec store",
     "reaper": "",
     "runner": "integrity lease manifests spec store workers",
-    "schedule": "lease plan ready reaper runner sections spec stalls store",
+    "schedule": "interrupts lease plan ready reaper runner sections spec stalls store",
     "mirrored": "identity spec store",
     "tracking": "identity lease manifests mirrored plan spec store",
     "mirror_reader": "tracking",

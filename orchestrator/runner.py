@@ -28,18 +28,12 @@ see whether that one hangs."""
 def run_trial(config: Mapping[str, Any]) -> str:
     """Runs one prepared trial in this process: done, diverged, interrupted, held by another driver's worker, or
     `without input`: the files of one are damaged, which is unfinished now. Exceptions are noted in the trial's history
-    and raised again, so that Tune retries. OSError on a node that does not see the store."""
+    and raised again, so that Tune retries."""
     store, kind, key = Store(config["store"]), config["kind"], config["key"]
     stopped, since = Path(config["stop"]).exists, time.monotonic()
 
     def impatient() -> bool:
         return stopped() or time.monotonic() - since > PATIENCE_SECONDS
-
-    if not (store.folder(kind, key) / "spec.json").exists():  # a node that joined after the others were asked
-        raise OSError(
-            f"node {socket.gethostname()} does not see runtime.storage, {store.root}: allowed is a folder on storage "
-            "that every node has at the same path; mount it there, or take the node out of the cluster"
-        )
 
     from workers import trial  # before the lease: the first import takes seconds without a sign of progress
     from workers.context import Interrupted

@@ -19,6 +19,7 @@ import hashlib
 import json
 import os
 import shutil
+import socket
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -198,8 +199,13 @@ class Store:
     ) -> Iterator[Path]:
         """Holds the trial's folder for this process. Waits while another live process holds it, until `give_up()`;
         then raises BlockingIOError. Work folders of those who held it before are gone, and the leftovers of a finished
-        trial. `node`, `sweep`: for those who look at the lease (lease.Holder)."""
+        trial. `node`, `sweep`: for those who look at the lease (lease.Holder). OSError where nobody has prepared it."""
         folder = self.folder(kind, key)
+        if not folder.is_dir():  # on a node that joined after the others were asked
+            raise OSError(
+                f"node {socket.gethostname()} does not see runtime.storage, {self.root}: allowed is a folder on "
+                "storage that every node has at the same path; mount it there, or take the node out of the cluster"
+            )
         with lease.hold(folder / "lock", give_up, node, sweep):
             for name in os.listdir(folder):
                 if name.startswith(WORK):  # moved in one step: it may belong to a holder that has only hung

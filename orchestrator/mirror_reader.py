@@ -34,8 +34,9 @@ class Reader:
                 raise MirrorError(f"{place}: no experiment {experiment!r}; there are: {', '.join(others)}")
             self.experiment = found.experiment_id
             self.all = {run.info.run_id: run for run in tracking.runs_of(client, self.experiment)}
-        evaluations = {name: run for run, one in reversed(self.all.items()) for name in tracking.evaluations_of(one)}
-        tags = {run: one.data.tags for run, one in self.all.items()}
+        valid = {run: one for run, one in self.all.items() if tracking.SUPERSEDED not in one.data.tags}
+        evaluations = {name: run for run, one in reversed(valid.items()) for name in tracking.evaluations_of(one)}
+        tags = {run: one.data.tags for run, one in valid.items()}
         trained = {own["key"]: run for run, own in tags.items() if own.get("mirrored") == tracking.WITH_FILES}
         self.runs: dict[str, str] = {**evaluations, **trained}
         if not self.runs:

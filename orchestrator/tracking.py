@@ -2,7 +2,8 @@
 
 One experiment a grid, one parent run a sweep of that grid, one child run a training trial, named readably and tagged
 with its key. Evaluations are metrics of the trial that they evaluate: `<data set>/srcc` of a metric or IQA model,
-`<test set>/<judge>` of a super-resolution trial. Mirroring is idempotent by key: what is there is not written again.
+`<test set>/<judge>` of a super-resolution trial. Mirroring is idempotent by key and content: what is there is not
+written again, and a training that came back with other bits gets a run of its own, its old one the tag `superseded`.
 Runs hold the files of their trials too, as mirrored.py lays them out, so that losing the store loses no table either.
 """
 
@@ -36,6 +37,12 @@ METRICS_PER_REQUEST = 1000  # MLflow's limit; 100 for parameters
 PARAMETERS_PER_REQUEST = 100
 WITH_FILES = "with files"
 """The tag `mirrored` of a training trial's run that has all. Of a version that mirrored no files it is `whole`."""
+SUPERSEDED = "superseded"
+"""The tag of a run whose trial came back with other bits: the digest of those."""
+CONTENT = 8
+"""Digits of the digest of a trial's files that tell one version of them from another."""
+UNKNOWN = ""
+"""What stands for them in mirrors of versions that did not say."""
 
 
 class Mirror:
@@ -109,9 +116,11 @@ class Writer:
             found.experiment_id if found else self.client.create_experiment(experiment, artifact_location=location)
         )
         runs = list(runs_of(self.client, self.experiment))
-        self.runs: dict[str, str] = {run.data.tags["key"]: run.info.run_id for run in runs if "key" in run.data.tags}
-        self.complete = {run.data.tags["key"] for run in runs if run.data.tags.get("mirrored") == WITH_FILES}
-        self.evaluations = {run.info.run_id: evaluations_of(run) for run in reversed(runs)}
+        valid = [run for run in runs if SUPERSEDED not in run.data.tags]
+        self.runs: dict[str, str] = {run.data.tags["key"]: run.info.run_id for run in valid if "key" in run.data.tags}
+        whole = [run.data.tags for run in valid if run.data.tags.get("mirrored") == WITH_FILES]
+        self.complete = {tags["key"]: tags.get("content", UNKNOWN) for tags in whole}
+        self.evaluations = {run.info.run_id: evaluations_of(run) for run in reversed(valid)}
         sweep = tags["sweep"]
         parent = next((run for run in runs if run.data.tags.get("sweep") == sweep and "key" not in run.data.tags), None)
         self.parent = parent.info.run_id if parent else self._start(f"sweep {experiment}", tags)
@@ -135,9 +144,12 @@ class Writer:
         return {"experiment": self.experiment, "runs": {**evaluations, **self.runs}}
 
     def _training(self, node: Node) -> None:
-        if node.key in self.complete:
-            return
         record = self.store.record(node.kind, node.key)
+        known, content = self.complete.get(node.key), self.store.content(record)[:CONTENT]
+        if known in (UNKNOWN, content):
+            return
+        if known is not None:
+            self.client.set_tag(self.runs.pop(node.key), SUPERSEDED, content)
         run = self.runs.get(node.key) or self._start(self.names[node.key], self._tags(node, record))
         self.runs[node.key] = run
         folder = self.store.folder(node.kind, node.key)
@@ -148,25 +160,27 @@ class Writer:
         for file in sorted((folder / "weights").glob("*")):
             self.client.log_artifact(run, str(file), mirrored.WEIGHTS)
         self._files(run, node)
+        self.client.set_tag(run, "content", content)
         self.client.set_tag(run, "mirrored", WITH_FILES)
         self.client.set_terminated(run, RunStatus.to_string(RunStatus.FINISHED))
-        self.complete.add(node.key)
+        self.complete[node.key] = content
 
     def _evaluation(self, node: Node) -> None:
         record = self.store.record(node.kind, node.key)
         trained, values = mirrored.evaluated(node.spec, record["numbers"])
         run = self.parent if trained is None else self.runs[key(trained)]
-        known = self.evaluations.setdefault(run, [])
-        if node.key in known:
+        known, content = self.evaluations.setdefault(run, {}), self.store.content(record)[:CONTENT]
+        if known.get(node.key) in (UNKNOWN, content):
             return
         self._files(run, node)
         ended = round(1000 * max((one["time"] for one in record.get("attempts", ())), default=0))  # ms
         metrics = [
             Metric(name, value, ended, 0) for name, value in values.items()
         ]  # of two versions the later is shown
-        # MLflow cuts a tag after 8,000 characters: 470 evaluations of one trial.
-        self.client.log_batch(run, metrics=metrics, tags=[RunTag("evaluations", " ".join([*known, node.key]))])
-        known.append(node.key)
+        # MLflow cuts a tag after 8,000 characters: 300 evaluations of one trial.
+        told = " ".join(f"{name}:{of}" for name, of in {**known, node.key: content}.items())
+        self.client.log_batch(run, metrics=metrics, tags=[RunTag("evaluations", told)])
+        known[node.key] = content
 
     def _files(self, run: str, node: Node) -> None:
         folder = self.store.folder(node.kind, node.key)
@@ -235,9 +249,10 @@ def runs_of(client: Any, experiment: str) -> Iterator[Any]:
         token = page.token or ""
 
 
-def evaluations_of(run: Any) -> list[str]:
-    """Keys of the evaluations whose files and numbers a run has."""
-    return str(run.data.tags.get("evaluations", "")).split()
+def evaluations_of(run: Any) -> dict[str, str]:
+    """Keys of the evaluations whose files and numbers a run has, each with the digest of its content."""
+    told = (one.partition(":") for one in str(run.data.tags.get("evaluations", "")).split())
+    return {key: content for key, _, content in told}
 
 
 def download(artifacts: str, part: str, into: Path, place: str) -> None:

@@ -14,6 +14,7 @@ from mlflow import MlflowClient
 from orchestrator import matrix, naming, plan
 from orchestrator.grid import load
 from orchestrator.manifests import Manifests
+from orchestrator.mirror_reader import Reader
 from orchestrator.spec import TRAINING_KINDS
 from orchestrator.store import Store, identity_record
 from orchestrator.tracking import Mirror, Writer
@@ -36,13 +37,18 @@ class Finished:
         self.nodes = list(plan.build((label.spec for label in study.labels), {}, lambda spec: 1.0).nodes.values())
         self.names = naming.names(study.labels, (node.spec for node in self.nodes))
         for number, node in enumerate(self.nodes):
-            self.store.prepare(node.spec)
-            out = self.store.workspace(node.kind, node.key)
-            curve = {"step": [0, 1], "name": ["loss", "loss"], "value": [1.0, 0.5]}
-            pq.write_table(pa.table(curve), out / "curves.parquet")
-            numbers = {"mean": float(number), "srcc": 0.5}
-            record = {**identity_record(node.spec), "status": "done", "numbers": numbers, "seconds": 1.0}
-            self.store.finish(out, record)
+            self.finish(node, {"mean": float(number), "srcc": 0.5})
+
+    def finish(self, node: plan.Node, numbers: dict[str, float], curve: float = 0.5) -> None:
+        """Runs a trial, again where it is finished."""
+        if self.store.status(node.kind, node.key):
+            self.store.reopen(node.kind, node.key, lambda: "again")
+        self.store.prepare(node.spec)
+        out = self.store.workspace(node.kind, node.key)
+        points = {"step": [0, 1], "name": ["loss", "loss"], "value": [1.0, curve]}
+        pq.write_table(pa.table(points), out / "curves.parquet")
+        record = {**identity_record(node.spec), "status": "done", "numbers": numbers, "seconds": 1.0}
+        self.store.finish(out, record)
 
     def writer(self) -> Writer:
         return Writer(self.uri, "micro", self.store, self.names, {"sweep": "abc"})
@@ -87,6 +93,41 @@ def test_writing_again_changes_nothing(finished: Finished) -> None:
     optimized = next(v for k, v in contents.items() if k.startswith("optimize vgg-r under patch-convnext-pretext"))
     assert optimized["curve"] == [(0, 1.0), (1, 0.5)]
     assert optimized["metrics"].keys() >= {"natural/piqe", "natural/psnr", "seconds"}
+
+
+def test_a_trial_that_came_back_with_other_bits_is_written_again(finished: Finished) -> None:
+    def mirrored() -> Writer:
+        writer = finished.writer()
+        for node in finished.nodes:
+            writer.write(node)
+        writer.close("FINISHED")
+        return writer
+
+    first = mirrored()
+    trained = next(node for node in finished.nodes if node.kind == "super_resolution" and node.spec.start is not None)
+    judged = [
+        node
+        for node in finished.nodes
+        if node.kind == "judging" and first.links()["runs"][node.key] == first.runs[trained.key]
+    ]
+    benchmark = next(node for node in finished.nodes if node.kind == "benchmark")
+    finished.finish(trained, {"validation_psnr": 31.0}, curve=0.25)
+    finished.finish(benchmark, {"srcc": 0.75}, curve=0.25)
+    runs = mirrored().links()["runs"]
+    client = MlflowClient(f"sqlite:///{finished.uri}")
+    assert "superseded" in client.get_run(first.runs[trained.key]).data.tags
+    new = client.get_run(runs[trained.key])
+    assert new.info.run_id != first.runs[trained.key]
+    assert new.data.metrics["validation_psnr"] == 31.0
+    assert new.data.metrics["curve/loss"] == 0.25
+    assert judged
+    assert {runs[node.key] for node in judged} == {new.info.run_id}
+    assert client.get_run(runs[benchmark.key]).data.metrics[f"{benchmark.spec.data.name}/srcc"] == 0.75
+    assert runs == Reader(finished.uri, "micro").runs == mirrored().links()["runs"]
+    assert {name for name, run in runs.items() if run != first.links()["runs"][name]} == {
+        trained.key,
+        *(node.key for node in judged),
+    }
 
 
 def test_a_cut_mirror_is_completed(finished: Finished, tmp_path: Path) -> None:

@@ -7,7 +7,8 @@ from rich.console import Console
 
 from orchestrator import integrity
 from orchestrator.grid import load
-from orchestrator.store import FINISHED, Store
+from orchestrator.remote import open_store
+from orchestrator.store import FINISHED
 
 EXIT_WHOLE, EXIT_DAMAGED = 0, 1
 
@@ -15,7 +16,8 @@ EXIT_WHOLE, EXIT_DAMAGED = 0, 1
 def run(file: Path, repair: bool, out: Console) -> int:
     """The verb `fsck`: looks at every byte of every finished trial in the store of a grid, and with `repair` makes the
     damaged and stale ones unfinished, so that the next sweep runs them. Exit code 1 where some are left."""
-    store = Store(load(file).runtime.storage)
+    runtime = load(file).runtime
+    store = open_store(runtime.storage, runtime.cache)
     finished = [address for address, status in store.index().items() if status in FINISHED]
     found = integrity.faults(store, finished, deep=True)
     out.print(f"{store.root}: {len(finished):,} finished trials, {len(found):,} damaged or stale", markup=False)

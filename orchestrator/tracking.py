@@ -81,9 +81,13 @@ class Mirror:
 
     def _write(self, node: Node) -> None:
         if not self.faults:
-            self._guarded(lambda: self.writer.write(node))
+            self._guarded(lambda: self._fetched(node))
         if self.faults:
             self.missed.append(node)
+
+    def _fetched(self, node: Node) -> None:
+        self.store.fetch(node.kind, node.key)
+        self.writer.write(node)
 
     def _open(self) -> None:
         self.writer = Writer(self.uri, self.experiment, self.store, self.names, self.tags)

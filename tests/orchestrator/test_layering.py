@@ -15,13 +15,16 @@ RECIPES = ("pretext", "fr_iqa", "super_resolution", "restoration", "judging", "i
 PACKAGES = {
     "spec": "",
     "sections": "spec",
-    "aggregate": "circularity grid identity manifests matrix naming sections spec store",
+    "aggregate": "circularity grid identity manifests matrix naming remote sections spec store",
 }
 # module of orchestrator/ -> modules of orchestrator/ and packages of other folders that it imports
 ORCHESTRATOR = {
     "identity": "spec",
     "lease": "reaper",
     "store": "identity lease spec",
+    "objects": "",
+    "remote_lease": "lease objects",
+    "remote": "identity lease objects remote_lease spec store",
     "stalls": "lease plan store",
     "yaml_lines": "",
     "known": "spec",
@@ -45,20 +48,20 @@ ORCHESTRATOR = {
     "checks": "",
     "show": "checks circularity cost forecast manifests plan ready sections spec store",
     "reaper": "",
-    "runner": "integrity lease manifests spec store workers",
-    "schedule": "lease plan ready reaper runner sections spec stalls store",
+    "runner": "integrity lease manifests remote spec store workers",
+    "schedule": "lease plan ready reaper remote runner sections spec stalls store",
     "mirrored": "identity spec store",
     "tracking": "identity manifests mirrored plan spec store",
     "mirror_reader": "tracking",
     "restore": "grid identity manifests matrix mirror_reader mirrored plan sections store",
     "integrity": "identity store",
-    "fsck": "grid integrity store",
+    "fsck": "grid integrity remote store",
     "fetching": "manifests",
     "preflight": "fetching manifests sections spec store workers",
     "sweep": "aggregate checks cost forecast grid identity integrity manifests matrix naming plan preflight ready "
-    "schedule sections show spec store tracking work",
+    "remote schedule sections show spec store tracking work",
     "status": "lease plan show spec store sweep",
-    "prefetch": "fetching grid manifests store sweep",
+    "prefetch": "fetching grid manifests remote sweep",
     "shrink": "sections spec",
     "rehearse": "aggregate cost cost_table fetching grid identity manifests matrix naming plan preflight ready "
     "schedule sections show shrink spec store sweep work",

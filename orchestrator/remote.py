@@ -30,7 +30,7 @@ from orchestrator import lease, remote_lease
 from orchestrator.identity import Address, key
 from orchestrator.objects import Objects
 from orchestrator.spec import Trial
-from orchestrator.store import FINISHED, OWN, WORK, Damaged, Store, attempts, discard, note_attempt, write_atomic
+from orchestrator.store import FINISHED, OWN, WORK, Damaged, Store, attempts, discard, done, note_attempt, write_atomic
 
 SHARED = ".shared"
 THREADS = 8
@@ -198,13 +198,14 @@ class Replica(Store):
 
     def attempts(self, kind: str, key: str) -> list[dict[str, Any]]:
         """The history of a trial's attempts on all nodes, oldest first."""
-        return [json.loads(line) for line in self._history(kind, key)]
+        known = self._shared_history(kind, key)
+        return [json.loads(line) for line in self._history(kind, key, known)]
 
     def note(self, kind: str, key: str, **what: Any) -> None:
         """Adds to a trial's history what its process could not say."""
         super().note(kind, key, **what)
         with contextlib.suppress(OSError):
-            self._share_history(kind, key, self._history(kind, key))
+            self._share_history(kind, key, self._history(kind, key, self._shared_history(kind, key)))
 
     def request_stop(self, name: str) -> None:
         """Asks a sweep's trials to end: those of this node at once."""
@@ -252,14 +253,15 @@ class Replica(Store):
         ):
             self.claims[kind, key] = claim
             (folder / "progress.json").unlink(missing_ok=True)  # of an attempt that was killed
-            history = self._history(kind, key)
-            if history:
-                write_atomic(folder / "attempts.jsonl", "".join(f"{line}\n" for line in history))
+            known = self._shared_history(kind, key)
+            if known:
+                merged = "".join(f"{line}\n" for line in self._history(kind, key, known))
+                write_atomic(folder / "attempts.jsonl", merged)
             try:
                 yield folder
             finally:
                 del self.claims[kind, key]
-                if (now := self._history(kind, key, history)) != history:
+                if (now := self._history(kind, key, known)) != known:
                     with contextlib.suppress(OSError):  # of a store that does not answer: the next attempt tells
                         self._share_history(kind, key, now)
 
@@ -311,20 +313,20 @@ class Replica(Store):
             kept = (place + "/", f"{kind}/{key}/spec.json", f"{kind}/{key}/attempts.jsonl")
             self.objects.delete(*(name for name in self.objects.names(f"{kind}/{key}") if not name.startswith(kept)))
 
-    def _pull(self, kind: str, key: str, done: bytes) -> None:
-        """Puts a finished trial of the object store, whose DONE is `done`, in the place of what the copy has of it."""
+    def _pull(self, kind: str, key: str, said: bytes) -> None:
+        """Puts a finished trial of the object store, whose DONE is `said`, in the place of what the copy has of it."""
         folder = self.folder(kind, key)
         work = folder / f"{WORK}{uuid.uuid4().hex[:12]}"
         work.mkdir()
         try:
-            self._download(kind, key, done.decode(errors="replace").partition("\n")[2].strip(), work)
+            self._download(kind, key, said, work)
         except Damaged:
             discard(folder)
             raise
         finally:
             if not (work / "record.json").exists():
                 shutil.rmtree(work, ignore_errors=True)
-        (work / "DONE").write_bytes(done)
+        (work / "DONE").write_bytes(said)
         (folder / "DONE").unlink(missing_ok=True)
         for name in os.listdir(folder):
             if name in ("record.json", "checkpoint", "FAILED") or not (name in OWN or name.startswith((".", WORK))):
@@ -335,15 +337,17 @@ class Replica(Store):
         self._set_mark(kind, key)
         work.rmdir()
 
-    def _download(self, kind: str, key: str, seal: str, work: Path) -> None:
+    def _download(self, kind: str, key: str, said: bytes, work: Path) -> None:
         """Brings all files of a run to a folder, record.json last. Raises Damaged where one is not what was written."""
-        place = f"{kind}/{key}/{seal[:16]}"
-        content = self.objects.read(f"{place}/record.json") if seal else b""
-        if content is None:
-            raise Damaged("record.json is not there")
-        if hashlib.sha256(content).hexdigest() != seal:
-            raise Damaged("DONE or record.json is not what was written: another digest")
-        record = json.loads(content)
+        place = f"{kind}/{key}/{said.decode(errors='replace').partition(chr(10))[2][:16]}"
+        content = (self.objects.read(f"{place}/record.json") or b"").decode(errors="replace")
+        try:
+            record = dict(json.loads(content))
+            whole = said.decode(errors="replace") == done(record["status"], content)
+        except (KeyError, TypeError, ValueError):
+            whole = False
+        if not whole:
+            raise Damaged("DONE or record.json is not what was written, or not there")
         wanted = {f"{place}/{name}": (name, digest) for name, digest in record["files"].items()}
         wanted[f"{kind}/{key}/spec.json"] = "spec.json", record["spec"]
         for inside in {(work / name).parent for name, _ in wanted.values()}:
@@ -356,7 +360,7 @@ class Replica(Store):
 
         with ThreadPoolExecutor(THREADS) as pool:
             list(pool.map(get, wanted))
-        (work / "record.json").write_bytes(content)
+        (work / "record.json").write_text(content)
 
     def _seal(self, kind: str, key: str) -> bytes | None:
         """What the copy's DONE says; None where the copy is not finished."""
@@ -378,11 +382,12 @@ class Replica(Store):
         if not self._mark(kind, key):
             write_atomic(self.folder(kind, key) / SHARED, self._sealed(kind, key))
 
-    def _history(self, kind: str, key: str, known: list[str] | None = None) -> list[str]:
-        """Lines of the attempts here and, unless `known` is what was there, in the object store, oldest first."""
-        if known is None:
-            there = self.objects.read(f"{kind}/{key}/attempts.jsonl") or b""
-            known = there.decode(errors="replace").splitlines()
+    def _shared_history(self, kind: str, key: str) -> list[str]:
+        there = self.objects.read(f"{kind}/{key}/attempts.jsonl") or b""
+        return there.decode(errors="replace").splitlines()
+
+    def _history(self, kind: str, key: str, known: list[str]) -> list[str]:
+        """Lines of the attempts that the object store knows, and of those here, oldest first."""
         here = [json.dumps(attempt) for attempt in attempts(self.folder(kind, key))]
         whole = {}
         for line in (*known, *here):

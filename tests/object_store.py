@@ -29,8 +29,10 @@ def server() -> Iterator[str]:
                 assert process.poll() is None, Path(log.name).read_text()
                 time.sleep(0.05)
             query = f"endpoint_override={said[1]}&scheme=http&region=us-east-1"
-            files, base = fs.FileSystem.from_uri(f"s3://{BUCKET}?{query}&allow_bucket_creation=true")
-            files.create_dir(base)
+            keys = {"access_key": "test", "secret_key": "test", "region": "us-east-1"}
+            fs.S3FileSystem(endpoint_override=said[1], scheme="http", allow_bucket_creation=True, **keys).create_dir(
+                BUCKET
+            )
             yield query
         finally:
             process.terminate()

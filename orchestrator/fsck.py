@@ -7,8 +7,9 @@ from rich.console import Console
 
 from orchestrator import integrity
 from orchestrator.grid import load
+from orchestrator.identity import Address
 from orchestrator.remote import open_store
-from orchestrator.store import FINISHED
+from orchestrator.store import FINISHED, Store
 
 EXIT_WHOLE, EXIT_DAMAGED = 0, 1
 
@@ -19,8 +20,11 @@ def run(file: Path, repair: bool, out: Console) -> int:
     runtime = load(file).runtime
     store = open_store(runtime.storage, runtime.cache)
     finished = [address for address, status in store.index().items() if status in FINISHED]
+    there = store.audit(finished)
+    mended = [address for address in there if repair and _mended(store, address)]
     found = integrity.faults(store, finished, deep=True)
-    out.print(f"{store.root}: {len(finished):,} finished trials, {len(found):,} damaged or stale", markup=False)
+    found |= {address: fault for address, fault in there.items() if address not in mended}
+    out.print(f"{store}: {len(finished):,} finished trials, {len(found):,} damaged or stale", markup=False)
     for (kind, key), fault in found.items():
         out.print(f"  {kind}/{key}: {fault}", markup=False)
     untidy = [address for address in finished if store.leftovers(*address)]
@@ -31,6 +35,8 @@ def run(file: Path, repair: bool, out: Console) -> int:
     if untidy:
         said = "removed" if repair else "--repair removes them"
         out.print(f"{len(untidy):,} of them have checkpoints or work folders that a kill has left: {said}")
+    if mended:
+        out.print(f"{len(mended):,} more were damaged, and are mended from the copy that this machine has")
     if not found:
         return EXIT_WHOLE
     if not repair:
@@ -39,3 +45,9 @@ def run(file: Path, repair: bool, out: Console) -> int:
     reopened = integrity.reopen(store, found)
     out.print(f"{reopened:,} of them are unfinished now; next: make sweep GRID={file}", markup=False)
     return EXIT_WHOLE if reopened == len(found) else EXIT_DAMAGED
+
+
+def _mended(store: Store, address: Address) -> bool:
+    with contextlib.suppress(BlockingIOError):
+        return store.give_again(*address)
+    return False

@@ -19,6 +19,12 @@ PAUSES = (0.5, 2.0)
 """Seconds before what failed is tried again; pyarrow's S3 client has tried for some seconds itself."""
 PART = 8 * 1024**2
 """Bytes that are in memory at a time."""
+OWN_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+"""Faults of this node's disk: they are told as they are."""
+PATIENCE = "retry_limit_seconds=20"
+QUERIES = {"s3": "allow_delayed_open=true", "gs": PATIENCE, "gcs": PATIENCE}
+"""What an address is opened with besides. S3: small objects are one request each instead of the three of a multipart
+upload. Google's client would try again for a quarter of an hour."""
 CREDENTIALS = (
     "ACCESS_DENIED",
     "INVALID_ACCESS_KEY",
@@ -28,7 +34,15 @@ CREDENTIALS = (
     "EXPIRED_TOKEN",
     "HTTP status 403",
 )
-NETWORK = ("NETWORK_CONNECTION", "REQUEST_TIMEOUT", "SERVICE_UNAVAILABLE", "SLOW_DOWN", "INTERNAL_FAILURE", "curlCode")
+NETWORK = (
+    "NETWORK_CONNECTION",
+    "REQUEST_TIMEOUT",
+    "UNAVAILABLE",
+    "SLOW_DOWN",
+    "INTERNAL_FAILURE",
+    "curlCode",
+    "UNAVAILABLE",
+)
 """What is in the messages of such errors."""
 
 
@@ -138,6 +152,8 @@ class Objects:
             try:
                 return action()
             except (OSError, ValueError) as error:
+                if isinstance(error, OSError) and error.errno in OWN_DISK:
+                    raise
                 told, lasting = _told(self.address, error)
                 if lasting or pause is None:
                     raise told from None
@@ -150,9 +166,8 @@ def opened(address: str) -> tuple[Any, str]:
     """pyarrow's file system of an address, and the path of its top in it. OSError where there is no such bucket."""
     from pyarrow import fs  # a tenth of a second, which a store in a folder does not need
 
-    # Small objects then are one request each, which is atomic in itself, instead of the three of a multipart upload.
-    mark = "&" if "?" in address else "?"
-    files, base = fs.FileSystem.from_uri(address + f"{mark}allow_delayed_open=true" * address.startswith("s3://"))
+    scheme, mark = address.partition("://")[0], "&" if "?" in address else "?"
+    files, base = fs.FileSystem.from_uri(address + mark * (scheme in QUERIES) + QUERIES.get(scheme, ""))
     base = base.rstrip("/")
     bucket = base.partition("/")[0]
     if files.get_file_info(bucket).type == fs.FileType.NotFound:

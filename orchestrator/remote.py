@@ -19,18 +19,20 @@ import hashlib
 import json
 import os
 import shutil
+import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from orchestrator import lease, remote_lease
+from orchestrator import lease, remote_lease, transfer
 from orchestrator.identity import Address, key
 from orchestrator.objects import Objects
-from orchestrator.spec import Trial
-from orchestrator.store import FINISHED, OWN, WORK, Damaged, Store, attempts, discard, done, note_attempt, write_atomic
+from orchestrator.spec import KINDS, Trial
+from orchestrator.store import FINISHED, WORK, Damaged, Store, attempts, discard, note_attempt, write_atomic
+from orchestrator.transfer import AWAY, done_name
 
 SHARED = ".shared"
 THREADS = 8
@@ -67,6 +69,9 @@ class Replica(Store):
         self.looked = self.asked = -LOOK_SECONDS
         self.stopped = ""
         """The request to stop that was seen."""
+
+    def __str__(self) -> str:
+        return self.storage.partition("?")[0]
 
     @property
     def address(self) -> str:
@@ -119,10 +124,10 @@ class Replica(Store):
     def reopen(self, kind: str, key: str, why: Callable[[], str]) -> bool:
         """As of a folder; the object store's DONE goes first."""
         with self._held(kind, key) as folder:
-            there = self.objects.read(f"done/{kind}/{key}") is not None
+            there = self.objects.read(done_name((kind, key))) is not None
             if not (there or self.status(kind, key) in FINISHED) or not (reason := why()):
                 return False
-            self.objects.delete(f"done/{kind}/{key}")
+            self.objects.delete(done_name((kind, key)))
             self.objects.delete_folder(f"{kind}/{key}/checkpoint")
             discard(folder)
             note_attempt(folder, outcome="damaged", note=reason)
@@ -142,17 +147,48 @@ class Replica(Store):
 
     def fetch(self, kind: str, key: str) -> None:
         """Brings the copy of a trial to what the object store has. Raises Damaged where that was damaged."""
-        if self.objects.read(f"done/{kind}/{key}") != self._seal(kind, key):
+        said = self.objects.read(done_name((kind, key)))
+        if said != self._seal(kind, key) or (said is not None and self.away(kind, key)):
             with self._filled(kind, key):
-                self._settle(kind, key)
+                self._settle(kind, key, whole=True)
 
     def fetch_again(self, kind: str, key: str) -> bool:
         """Puts what the object store has in the place of a damaged copy; False where it has nothing."""
-        seal = self.objects.read(f"done/{kind}/{key}")
-        if seal is not None:
+        said = self.objects.read(done_name((kind, key)))
+        if said is not None:
             with self._filled(kind, key):
-                self._pull(kind, key, seal)
-        return seal is not None
+                self._pull(kind, key, said, whole=not self.away(kind, key))
+        return said is not None
+
+    def away(self, kind: str, key: str) -> frozenset[str]:
+        """Files of a finished trial that the copy does without."""
+        with contextlib.suppress(FileNotFoundError, ValueError):
+            return frozenset(json.loads((self.folder(kind, key) / AWAY).read_text()))
+        return frozenset()
+
+    def audit(self, trials: Iterable[Address]) -> dict[Address, str]:
+        """What is wrong with finished trials in the object store, every byte of which is read."""
+
+        def look(address: Address) -> str:
+            with tempfile.TemporaryDirectory(dir=self.root, prefix=".audit-") as folder:
+                try:
+                    if (said := self.objects.read(done_name(address))) is not None:
+                        transfer.download(self.objects, address, said, Path(folder), whole=True)
+                except Damaged as error:
+                    return str(error)
+            return ""
+
+        return {address: fault for address in trials if (fault := look(address))}
+
+    def give_again(self, kind: str, key: str) -> bool:
+        """Puts the copy in the place of what the object store has, which is damaged; whether the copy was whole."""
+        with self._held(kind, key):
+            if self.status(kind, key) in FINISHED and not self.away(kind, key):
+                with contextlib.suppress(Damaged):
+                    self.objects.write(f"{kind}/{key}/spec.json", (self.folder(kind, key) / "spec.json").read_bytes())
+                    self._push(kind, key)
+                    return True
+        return False
 
     def bring(self, name: str) -> None:
         """Brings a file beside the trials to the copy; where only the copy has it, gives it to all."""
@@ -198,7 +234,9 @@ class Replica(Store):
 
     def attempts(self, kind: str, key: str) -> list[dict[str, Any]]:
         """The history of a trial's attempts on all nodes, oldest first."""
-        known = self._shared_history(kind, key)
+        known: list[str] = []
+        with contextlib.suppress(OSError):  # what is known here must do
+            known = self._shared_history(kind, key)
         return [json.loads(line) for line in self._history(kind, key, known)]
 
     def note(self, kind: str, key: str, **what: Any) -> None:
@@ -228,14 +266,16 @@ class Replica(Store):
     def _there(self) -> dict[Address, int]:
         """All trials that are finished in the object store, with the time of their DONE by its clock."""
         parts = {tuple(name.split("/")): written for name, written in self.objects.names("done").items()}
-        return {(part[1], part[2]): written for part, written in parts.items() if len(part) == 3}
+        return {(part[1], part[2]): written for part, written in parts.items() if len(part) == 3 and part[1] in KINDS}
 
     def _look(self, address: Address, written: int) -> str:
         """The status of a trial that is finished in the object store, which the copy then has, unless it is damaged."""
         mark = self._mark(*address)
         if not mark or mark[1:] != [str(written)] or self.status(*address) not in FINISHED:
             with contextlib.suppress(Damaged):  # integrity.py tells of it, when it looks at the copy
-                self.fetch(*address)
+                if self.objects.read(done_name(address)) != self._seal(*address):
+                    with self._filled(*address):
+                        self._settle(*address)
                 write_atomic(self.folder(*address) / SHARED, f"{self._sealed(*address)} {written}")
         status = self.status(*address)
         return status if status in FINISHED else "done"
@@ -276,11 +316,11 @@ class Replica(Store):
         with super().claim(kind, key, lambda: time.monotonic() - since > PATIENCE_SECONDS):
             yield
 
-    def _settle(self, kind: str, key: str) -> None:
+    def _settle(self, kind: str, key: str, whole: bool = False) -> None:
         """Brings copy and object store together, by one who has the lease on the copy."""
-        there, here = self.objects.read(f"done/{kind}/{key}"), self._seal(kind, key)
-        if there is not None and there != here:
-            self._pull(kind, key, there)
+        there, here = self.objects.read(done_name((kind, key))), self._seal(kind, key)
+        if there is not None and (there != here or (whole and self.away(kind, key))):
+            self._pull(kind, key, there, whole)
         elif there is not None:
             self._set_mark(kind, key)
         elif here is not None and self._mark(kind, key):
@@ -292,75 +332,24 @@ class Replica(Store):
                 discard(self.folder(kind, key))
 
     def _push(self, kind: str, key: str) -> None:
-        """Gives a trial that is finished in the copy to the object store: everything else first, DONE last."""
-        folder, seal = self.folder(kind, key), self._sealed(kind, key)
-        content = (folder / "record.json").read_bytes()
-        if hashlib.sha256(content).hexdigest() != seal:
-            raise Damaged("record.json is not what was written: another digest")
-        place, files = f"{kind}/{key}/{seal[:16]}", json.loads(content)["files"]
-
-        def upload(name: str) -> None:
-            if self.objects.upload(f"{place}/{name}", folder / name) != files[name]:
-                raise Damaged(f"{name} is not what was written: another digest")
-
-        with ThreadPoolExecutor(THREADS) as pool:
-            list(pool.map(upload, files))
-        self.objects.write(f"{place}/record.json", content)
-        self.claims[kind, key].check()
-        self.objects.write(f"done/{kind}/{key}", (folder / "DONE").read_bytes())
+        """Gives a trial that is finished in the copy, whose lease this process holds, to the object store."""
+        transfer.upload(self.objects, (kind, key), self.folder(kind, key), self.claims[kind, key].check)
         self._set_mark(kind, key)
-        with contextlib.suppress(OSError):  # what nobody reads any more
-            kept = (place + "/", f"{kind}/{key}/spec.json", f"{kind}/{key}/attempts.jsonl")
-            self.objects.delete(*(name for name in self.objects.names(f"{kind}/{key}") if not name.startswith(kept)))
 
-    def _pull(self, kind: str, key: str, said: bytes) -> None:
+    def _pull(self, kind: str, key: str, said: bytes, whole: bool) -> None:
         """Puts a finished trial of the object store, whose DONE is `said`, in the place of what the copy has of it."""
         folder = self.folder(kind, key)
         work = folder / f"{WORK}{uuid.uuid4().hex[:12]}"
         work.mkdir()
         try:
-            self._download(kind, key, said, work)
+            transfer.download(self.objects, (kind, key), said, work, whole)
+            transfer.move_in(work, folder)
         except Damaged:
             discard(folder)
             raise
         finally:
-            if not (work / "record.json").exists():
-                shutil.rmtree(work, ignore_errors=True)
-        (work / "DONE").write_bytes(said)
-        (folder / "DONE").unlink(missing_ok=True)
-        for name in os.listdir(folder):
-            if name in ("record.json", "checkpoint", "FAILED") or not (name in OWN or name.startswith((".", WORK))):
-                shutil.rmtree(folder / name) if (folder / name).is_dir() else (folder / name).unlink()
-        for name in set(os.listdir(work)) - {"DONE"}:
-            os.replace(work / name, folder / name)
-        os.replace(work / "DONE", folder / "DONE")
+            shutil.rmtree(work, ignore_errors=True)
         self._set_mark(kind, key)
-        work.rmdir()
-
-    def _download(self, kind: str, key: str, said: bytes, work: Path) -> None:
-        """Brings all files of a run to a folder, record.json last. Raises Damaged where one is not what was written."""
-        place = f"{kind}/{key}/{said.decode(errors='replace').partition(chr(10))[2][:16]}"
-        content = (self.objects.read(f"{place}/record.json") or b"").decode(errors="replace")
-        try:
-            record = dict(json.loads(content))
-            whole = said.decode(errors="replace") == done(record["status"], content)
-        except (KeyError, TypeError, ValueError):
-            whole = False
-        if not whole:
-            raise Damaged("DONE or record.json is not what was written, or not there")
-        wanted = {f"{place}/{name}": (name, digest) for name, digest in record["files"].items()}
-        wanted[f"{kind}/{key}/spec.json"] = "spec.json", record["spec"]
-        for inside in {(work / name).parent for name, _ in wanted.values()}:
-            inside.mkdir(parents=True, exist_ok=True)
-
-        def get(source: str) -> None:
-            name, digest = wanted[source]
-            if (found := self.objects.download(source, work / name)) != digest:
-                raise Damaged(f"{name} is not {'what was written: another digest' if found else 'there'}")
-
-        with ThreadPoolExecutor(THREADS) as pool:
-            list(pool.map(get, wanted))
-        (work / "record.json").write_text(content)
 
     def _seal(self, kind: str, key: str) -> bytes | None:
         """What the copy's DONE says; None where the copy is not finished."""

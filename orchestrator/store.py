@@ -22,12 +22,12 @@ import shutil
 import socket
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from orchestrator import lease
-from orchestrator.identity import digest, key, spec_json
+from orchestrator.identity import Address, digest, key, spec_json
 from orchestrator.spec import KINDS, Trial, parents
 
 FINISHED = ("done", "diverged")
@@ -121,16 +121,32 @@ class Store:
         """Whether the probe of another process is there."""
         return (self.root / probe).exists()
 
+    def __str__(self) -> str:
+        return str(self.root)
+
     def fetch(self, kind: str, key: str) -> None:
-        """Brings this node's copy of a trial to what all nodes share. A folder is shared itself."""
+        """Brings this node's copy of a trial, with all files, to what all nodes share. A folder is shared itself."""
 
     def fetch_again(self, kind: str, key: str) -> bool:
         """Puts what all nodes share in the place of this node's copy, which is damaged; whether that was possible.
         Raises Damaged where what they share is damaged, too."""
         return False
 
+    def away(self, kind: str, key: str) -> frozenset[str]:
+        """Files of a finished trial that this node's copy does without: nobody has asked for them here."""
+        return frozenset()
+
+    def audit(self, trials: Iterable[Address]) -> dict[Address, str]:
+        """What is wrong with finished trials in what all nodes share, byte by byte, where this is no folder."""
+        return {}
+
+    def give_again(self, kind: str, key: str) -> bool:
+        """Puts this node's copy in the place of what all nodes share, which is damaged; whether the copy was whole.
+        Raises BlockingIOError while a live process works on the trial."""
+        return False
+
     def bring_finished(self) -> None:
-        """Brings this node's copy of all finished trials to what all nodes share."""
+        """Brings this node's copy of all finished trials to what all nodes share, but for files `away`."""
 
     def bring(self, name: str) -> None:
         """Brings this node's copy of a file beside the trials to what all nodes share."""

@@ -194,7 +194,7 @@ def _run_rounds(sweep: Sweep, out: Console) -> tuple[int, Any]:
         if last == 0 or (code == EXIT_DONE and sweep.damaged == before):  # a bad disk, or another driver holds them
             break
     out.print(f"{len(sweep.plan.to_do())} trials are unfinished again: damaged, and another sweep has them, or what is")
-    out.print(f"written to {sweep.store.root} comes back other than it was; next: make sweep GRID={sweep.file}")
+    out.print(f"written to {sweep.store} comes back other than it was; next: make sweep GRID={sweep.file}")
     return EXIT_INCOMPLETE, mirror
 
 

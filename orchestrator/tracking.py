@@ -22,7 +22,7 @@ from orchestrator import manifests, mirrored
 from orchestrator import spec as specs
 from orchestrator.identity import key
 from orchestrator.plan import Node
-from orchestrator.store import Store, sha256
+from orchestrator.store import FINISHED, Store, sha256
 
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # two lines a run, with a server
@@ -86,7 +86,8 @@ class Mirror:
             self.missed.append(node)
 
     def _fetched(self, node: Node) -> None:
-        self.store.fetch(node.kind, node.key)
+        if self.store.status(node.kind, node.key) not in FINISHED:  # it ran on another node
+            self.store.fetch(node.kind, node.key)
         self.writer.write(node)
 
     def _open(self) -> None:

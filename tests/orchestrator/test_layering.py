@@ -24,7 +24,8 @@ ORCHESTRATOR = {
     "store": "identity lease spec",
     "objects": "",
     "remote_lease": "lease objects",
-    "remote": "identity lease objects remote_lease spec store",
+    "transfer": "identity objects store",
+    "remote": "identity lease objects remote_lease spec store transfer",
     "stalls": "lease plan store",
     "yaml_lines": "",
     "known": "spec",
@@ -55,7 +56,7 @@ ORCHESTRATOR = {
     "mirror_reader": "tracking",
     "restore": "grid identity manifests matrix mirror_reader mirrored plan sections store",
     "integrity": "identity store",
-    "fsck": "grid integrity remote store",
+    "fsck": "grid identity integrity remote store",
     "fetching": "manifests",
     "preflight": "fetching manifests sections spec store workers",
     "sweep": "aggregate checks cost forecast grid identity integrity manifests matrix naming plan preflight ready "

@@ -1,20 +1,21 @@
 """A store on a real S3-compatible server: nodes that share no folder read only what is finished and whole."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from orchestrator import integrity, lease, objects, remote, remote_lease
+from orchestrator import integrity, lease, objects, remote, remote_lease, transfer
+from orchestrator.aggregate import crops
 from orchestrator.identity import key, spec_json
 from orchestrator.manifests import FILE, SOURCES, Manifests
 from orchestrator.matrix import Study
 from orchestrator.objects import Objects
 from orchestrator.remote import Replica, open_store
 from orchestrator.spec import Trial, parents
-from orchestrator.store import Damaged, Store, identity_record, note_attempt
+from orchestrator.store import Damaged, Store, done, identity_record, note_attempt, sha256
 
 Node = Callable[[str], Replica]
 FILES = {"scores.parquet": b"scores", "weights/some.safetensors": b"weights", "images/a.png": b"pixels"}
@@ -51,7 +52,7 @@ def trial(family: tuple[Trial, Trial]) -> Trial:
     return family[1]
 
 
-def run(store: Store, spec: Trial, scores: bytes = b"scores") -> None:
+def run(store: Store, spec: Trial, scores: bytes = b"scores", more: Mapping[str, bytes] | None = None) -> None:
     """What a worker does with one trial that is not finished."""
     kind, name = spec.KIND, key(spec)
     store.prepare(spec)
@@ -60,7 +61,7 @@ def run(store: Store, spec: Trial, scores: bytes = b"scores") -> None:
             return
         note_attempt(folder, outcome="started")
         work = store.workspace(kind, name)
-        for file, content in (FILES | {"scores.parquet": scores}).items():
+        for file, content in (FILES | {"scores.parquet": scores} | dict(more or {})).items():
             (work / file).parent.mkdir(exist_ok=True)
             (work / file).write_bytes(content)
         identity = identity_record(spec)
@@ -193,6 +194,74 @@ def test_a_damaged_copy_is_brought_again(node: Node, trial: Trial) -> None:
     (b.folder(*address(trial)) / "images/a.png").unlink()
     assert integrity.faults(b, b.index(), deep=True) == {}
     assert is_whole(b, trial)
+
+
+def test_most_images_stay_away_until_a_trial_reads_them(node: Node, trial: Trial) -> None:
+    more = {f"images/{name}.png": name.encode() for name in "bcdef"}
+    run(node("a"), trial, more=more)
+    b = node("b")
+    assert b.index() == {address(trial): "done"}
+    images = b.folder(*address(trial)) / "images"
+    assert sorted(path.name for path in images.iterdir()) == ["a.png", "b.png", "c.png"]
+    assert b.away(*address(trial)) == {"images/d.png", "images/e.png", "images/f.png"}
+    assert integrity.faults(b, b.index(), deep=True) == {}
+    (images / "a.png").unlink()
+    assert integrity.faults(b, b.index(), deep=True) == {}
+    assert len(list(images.iterdir())) == transfer.SHOWN >= crops.IMAGES_PER_SET
+    b.fetch(*address(trial))
+    assert len(list(images.iterdir())) == 6
+    assert not b.away(*address(trial))
+    assert b.index() == {address(trial): "done"}
+    assert len(list(images.iterdir())) == 6
+
+
+def test_an_audit_reads_every_object_and_a_whole_copy_mends_what_is_damaged(node: Node, trial: Trial) -> None:
+    a = node("a")
+    run(a, trial)
+    assert a.audit(a.index()) == {}
+    place = next(name for name in a.objects.names("") if name.endswith("scores.parquet"))
+    a.objects.write(place, b"flipped")
+    found = {address(trial): "scores.parquet is not what was written: another digest"}
+    assert a.audit(a.index()) == found
+    assert integrity.faults(a, a.index(), deep=True) == {}, "the copy is whole"
+    assert not node("b").give_again(*address(trial)), "it has no copy"
+    assert a.give_again(*address(trial))
+    assert a.audit(a.index()) == {}
+    a.objects.write(place, b"flipped")
+    (a.folder(*address(trial)) / "scores.parquet").write_bytes(b"flipped, too")
+    assert not a.give_again(*address(trial))
+    assert integrity.reopen(a, a.audit(a.index())) == 1
+    assert a.index() == {}
+
+
+def test_a_record_may_not_name_files_outside_of_its_trial(node: Node, trial: Trial) -> None:
+    a = node("a")
+    run(a, trial)
+    record = a.record(*address(trial)) | {"files": {"../../stolen": sha256(a.folder(*address(trial)) / "DONE")}}
+    content = json.dumps(record)
+    said = done("done", content)
+    seal = said.splitlines()[1][:16]
+    a.objects.write("/".join((*address(trial), seal, "record.json")), content.encode())
+    a.objects.write("done/" + "/".join(address(trial)), said.encode())
+    with pytest.raises(Damaged, match="files outside of its trial"):
+        node("b").fetch(*address(trial))
+
+
+def test_a_copy_that_lost_a_file_before_it_was_given_to_all_is_computed_again(
+    node: Node, trial: Trial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def dies(*_: object) -> None:
+        raise Killed
+
+    a = node("a")
+    with monkeypatch.context() as patch:
+        patch.setattr(Objects, "upload", dies)
+        with pytest.raises(Killed):
+            run(a, trial)
+    (a.folder(*address(trial)) / "scores.parquet").unlink()
+    assert node("a").index() == {}
+    run(node("a"), trial, b"others")
+    assert is_whole(node("a"), trial, b"others")
 
 
 def test_a_trial_that_was_reopened_is_unfinished_on_every_node(node: Node, trial: Trial) -> None:

@@ -48,7 +48,7 @@ def _check_storage(grid: Grid) -> Iterator[Fault]:
             path,
             f"found credentials in it; allowed: {scheme}://bucket/prefix; variables, a profile or a role give them",
         )
-    elif not place.strip("/"):
+    elif not place.partition("/")[0]:
         yield path, f"found {shown(grid.runtime.storage)} without a bucket; allowed: {scheme}://bucket/prefix"
 
 

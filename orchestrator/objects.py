@@ -184,6 +184,8 @@ def _told(address: str, error: Exception) -> tuple[OSError, bool]:
         what = f"no credentials for this; allowed: variables, a profile or a role, on every node; it said: {said}"
     elif any(word in said for word in NETWORK):
         what, lasting = f"does not answer; next: look at the network and endpoint_override; it said: {said}", False
+    elif isinstance(error, ValueError):
+        what = f"{said}; allowed: what pyarrow.fs.FileSystem.from_uri takes; next: correct runtime.storage"
     else:
-        what, lasting = said, isinstance(error, ValueError)
+        what, lasting = said, False
     return OSError(errno.EIO, what, address.partition("?")[0]), lasting

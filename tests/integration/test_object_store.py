@@ -73,6 +73,18 @@ def test_a_sweep_that_is_interrupted_and_loses_its_copy_goes_on(
     assert (code, "13 finished trials, 0 damaged or stale" in output) == (0, True), output
 
 
+def test_two_drivers_that_share_a_bucket_run_each_trial_once(in_a_folder: Folder, storage: str, tmp_path: Path) -> None:
+    buckets = []
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        buckets.append(Bucket(tmp_path / name, storage, "cache: here, "))
+    for process in [bucket.start() for bucket in buckets]:
+        assert process.wait(timeout=PATIENCE) == 0, "".join(bucket.output() for bucket in buckets)
+    for bucket in buckets:
+        check(bucket, in_a_folder)
+    assert all(outcomes == ["started", "done"] for outcomes in buckets[0].outcomes().values())
+
+
 def test_nodes_that_share_no_folder_sweep_together_and_one_that_dies_costs_little(
     in_a_folder: Folder, storage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

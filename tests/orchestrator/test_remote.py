@@ -438,7 +438,7 @@ def addresses(storage: str) -> dict[str, str]:
     [
         ("bucket", "the bucket is not there; allowed: one that is; next: make it, or change runtime.storage"),
         ("network", "does not answer; next: look at the network and endpoint_override; it said: "),
-        ("query", "Unexpected query parameter in S3 URI: 'regoin'"),
+        ("query", "Unexpected query parameter in S3 URI: 'regoin'; allowed: "),
     ],
 )
 def test_what_is_wrong_with_a_storage_is_told_in_one_line(

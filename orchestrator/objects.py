@@ -168,6 +168,11 @@ def opened(address: str) -> tuple[Any, str]:
 
     scheme, mark = address.partition("://")[0], "&" if "?" in address else "?"
     files, base = fs.FileSystem.from_uri(address + mark * (scheme in QUERIES) + QUERIES.get(scheme, ""))
+    if scheme == "s3":
+        # An address alone makes a client that asks a silent server for five minutes; made of its settings again, three
+        # times for some seconds.
+        make, settings = files.__reduce__()
+        files = make(*settings)
     base = base.rstrip("/")
     bucket = base.partition("/")[0]
     if files.get_file_info(bucket).type == fs.FileType.NotFound:

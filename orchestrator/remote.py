@@ -138,9 +138,13 @@ class Replica(Store):
         self, kind: str, key: str, give_up: Callable[[], bool] = lambda: True, node: str = "", sweep: str = ""
     ) -> Iterator[Path]:
         """As of a folder, on all nodes. The copy is brought to what the object store has, or the other way round where
-        only the copy is finished."""
+        only the copy is finished; a finished trial that is damaged in both is unfinished then."""
         with self._held(kind, key, give_up, node, sweep) as folder:
-            self._settle(kind, key)
+            try:
+                self._settle(kind, key)
+            except Damaged as damage:
+                self.objects.delete(done_name((kind, key)))
+                note_attempt(folder, outcome="damaged", note=str(damage))
             if self.status(kind, key) not in FINISHED and (spec := self.objects.read(f"{kind}/{key}/spec.json")):
                 write_atomic(folder / "spec.json", spec.decode())
             yield folder

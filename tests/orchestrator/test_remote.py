@@ -186,6 +186,17 @@ def test_an_object_that_is_cut_short_flipped_or_gone_is_seen_and_the_trial_runs_
     assert is_whole(node("c"), trial)
 
 
+def test_who_is_to_run_a_trial_that_is_damaged_runs_it(node: Node, trial: Trial) -> None:
+    a = node("a")
+    run(a, trial)
+    a.objects.delete(next(name for name in a.objects.names("") if name.endswith("scores.parquet")))
+    run(node("b"), trial)
+    assert is_whole(node("b"), trial)
+    assert node("c").audit(node("c").index()) == {}
+    outcomes = [one["outcome"] for one in node("b").record(*address(trial))["attempts"]]
+    assert outcomes == ["started", "done", "damaged", "started", "done"]
+
+
 def test_a_damaged_copy_is_brought_again(node: Node, trial: Trial) -> None:
     run(node("a"), trial)
     b = node("b")

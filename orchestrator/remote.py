@@ -37,7 +37,7 @@ from orchestrator.transfer import AWAY, done_name
 SHARED = ".shared"
 THREADS = 8
 LOOK_SECONDS = 5.0
-"""The most that what is known of running trials and of requests to stop is behind."""
+"""The most that what is known of running trials is behind, besides a beat."""
 PATIENCE_SECONDS = lease.STALE_SECONDS + 15.0
 """How long one who wants a copy waits for a process of this node that makes it, or has hung."""
 
@@ -66,9 +66,9 @@ class Replica(Store):
         self.claims: dict[Address, remote_lease.Claim] = {}
         """Of this process."""
         self.seen: dict[Address, tuple[lease.Holder, Any]] = {}
-        self.looked = self.asked = -LOOK_SECONDS
-        self.stopped = ""
-        """The request to stop that was seen."""
+        self.looked = -LOOK_SECONDS
+        self.stop, self.stopped = "", False
+        """The request to stop that is looked for, and whether it was seen."""
 
     def __str__(self) -> str:
         return self.storage.partition("?")[0]
@@ -260,12 +260,16 @@ class Replica(Store):
         self.objects.delete(f"stop/{name}")
 
     def stop_requested(self, name: str) -> bool:
-        """Whether a sweep's trials are asked to end; the object store is asked now and then."""
-        if self.stopped != name and time.monotonic() - self.asked > LOOK_SECONDS:
-            self.asked = time.monotonic()
-            with contextlib.suppress(OSError):
-                self.stopped = name if f"stop/{name}" in self.objects.names("stop") else ""
-        return self.stopped == name or super().stop_requested(name)
+        """Whether a sweep's trials are asked to end. The object store is asked the first time, and then at each beat of
+        this process's leases: a trial does not wait for a store that does not answer."""
+        if self.stop != name:
+            self.stop, self.stopped = name, False
+            self._look_for_stop()
+        return self.stopped or super().stop_requested(name)
+
+    def _look_for_stop(self) -> None:
+        with contextlib.suppress(OSError):
+            self.stopped = bool(self.stop) and f"stop/{self.stop}" in self.objects.names("stop")
 
     def _there(self) -> dict[Address, int]:
         """All trials that are finished in the object store, with the time of their DONE by its clock."""
@@ -290,10 +294,10 @@ class Replica(Store):
     ) -> Iterator[Path]:
         """This node's lease on the copy, and that on the trial."""
         self.folder(kind, key).mkdir(parents=True, exist_ok=True)
-        progress = functools.partial(super().progress, kind, key)
+        beats = functools.partial(super().progress, kind, key), self._look_for_stop
         with (
             super().claim(kind, key, give_up, node, sweep) as folder,
-            remote_lease.hold(self.objects, f"{kind}.{key}", give_up, node, sweep, progress) as claim,
+            remote_lease.hold(self.objects, f"{kind}.{key}", give_up, node, sweep, *beats) as claim,
         ):
             self.claims[kind, key] = claim
             (folder / "progress.json").unlink(missing_ok=True)  # of an attempt that was killed

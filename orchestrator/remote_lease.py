@@ -88,9 +88,10 @@ def hold(
     node: str = "",
     sweep: str = "",
     progress: Callable[[], Any] = lambda: None,
+    beaten: Callable[[], None] = lambda: None,
 ) -> Iterator[Claim]:
-    """Holds a trial, `<kind>.<key>`. Waits while another live process holds it, until `give_up()`; then
-    raises BlockingIOError."""
+    """Holds a trial, `<kind>.<key>`. Waits while another live process holds it, until `give_up()`; then raises
+    BlockingIOError. `beaten` is called after each beat, in a thread."""
     who = {"host": socket.gethostname(), "process": os.getpid(), "born": born(), "machine": machine()}
     claim = Claim(objects, trial, {**who, "node": node, "sweep": sweep}, progress)
     watches: defaultdict[str, Watch] = defaultdict(Watch)
@@ -101,7 +102,7 @@ def hold(
             raise BlockingIOError(f"{trial}: another live process works on this trial")
         time.sleep(random.uniform(0, LOOK_SECONDS))
     ended = threading.Event()
-    beats = threading.Thread(target=_beat, args=(claim, ended), name="remote lease", daemon=True)
+    beats = threading.Thread(target=_beat, args=(claim, beaten, ended), name="remote lease", daemon=True)
     beats.start()
     try:
         yield claim
@@ -177,7 +178,8 @@ def _is_dead(content: bytes, here: str) -> bool:
     return False
 
 
-def _beat(claim: Claim, ended: threading.Event) -> None:
+def _beat(claim: Claim, beaten: Callable[[], None], ended: threading.Event) -> None:
     while not ended.wait(lease.BEAT_SECONDS):
         with contextlib.suppress(OSError):  # the store does not answer: the next beat may get through
             claim.renew()
+        beaten()

@@ -1,6 +1,7 @@
 """A store on a real S3-compatible server: nodes that share no folder read only what is finished and whole."""
 
 import json
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -369,12 +370,17 @@ def test_a_checkpoint_that_cannot_be_kept_ends_no_training(
     a.share_checkpoint(path)
 
 
-def test_a_request_to_stop_reaches_every_node(node: Node) -> None:
+def test_a_request_to_stop_reaches_every_node(node: Node, trial: Trial) -> None:
     a, b = node("a"), node("b")
-    assert not b.stop_requested("host-1")
-    a.request_stop("host-1")
-    assert a.stop_requested("host-1")
-    assert b.stop_requested("host-1")
+    a.prepare(trial)
+    with b.claim(*address(trial)):
+        assert not b.stop_requested("host-1")
+        a.request_stop("host-1")
+        assert a.stop_requested("host-1")
+        deadline = time.monotonic() + 10
+        while not b.stop_requested("host-1"):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
     assert not b.stop_requested("host-2")
     a.forget_stop("host-1")
     assert not node("c").stop_requested("host-1")

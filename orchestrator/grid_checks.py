@@ -7,8 +7,11 @@ from typing import Any
 from orchestrator import known, matrix, spec, yaml_lines
 from orchestrator.grid_claim_checks import check_claims
 from orchestrator.grid_data_checks import check_data
-from orchestrator.grid_errors import Fault, found, shown
+from orchestrator.grid_errors import Fault, found, nearest, shown
 from orchestrator.sections import BackboneLevel, DiscriminatorAxis, Grid, LadderSet, Warmup, discriminator_levels
+
+STORAGE_SCHEMES = ("s3", "gs", "gcs", "abfs", "abfss")
+"""Of object stores that pyarrow opens, in which what is written is there whole or not at all."""
 
 
 def check(grid: Grid) -> Iterator[Fault]:
@@ -27,6 +30,26 @@ def _check_study(grid: Grid) -> Iterator[Fault]:
     yield from _check_sizes(grid)
     yield from _check_initialization(grid)
     yield from _check_excludes(grid)
+    yield from _check_storage(grid)
+
+
+def _check_storage(grid: Grid) -> Iterator[Fault]:
+    path = ("runtime", "storage")
+    scheme, marked, rest = grid.runtime.storage.partition("://")
+    place = rest.partition("?")[0]
+    if not marked:
+        return
+    if scheme not in STORAGE_SCHEMES:
+        listed = ", ".join(f"{one}://" for one in STORAGE_SCHEMES)
+        near = nearest(scheme, list(STORAGE_SCHEMES))
+        yield path, f"found {shown(grid.runtime.storage)}; allowed: a folder, or an address with {listed}{near}"
+    elif "@" in place and not scheme.startswith("abfs"):
+        yield (
+            path,
+            f"found credentials in it; allowed: {scheme}://bucket/prefix; variables, a profile or a role give them",
+        )
+    elif not place.partition("/")[0]:
+        yield path, f"found {shown(grid.runtime.storage)} without a bucket; allowed: {scheme}://bucket/prefix"
 
 
 def _check_axes(grid: Grid) -> Iterator[Fault]:

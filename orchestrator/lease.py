@@ -75,7 +75,7 @@ def hold(path: Path, give_up: Callable[[], bool], node: str = "", sweep: str = "
 class Watch:
     """How long one who waits has seen the same beat of the same lock."""
 
-    seen: tuple[int, bytes] | None = None
+    seen: object = None
     last: float = 0.0
     waited: float = 0.0
 
@@ -83,8 +83,11 @@ class Watch:
         """Whether the holder of an open lock file has shown no life for STALE_SECONDS in which this process looked: a
         pause of its own, or of the storage, in which nobody could beat or look, does not count."""
         file.seek(0)
+        return self.unchanged((os.fstat(file.fileno()).st_ino, file.read()))
+
+    def unchanged(self, sign: object) -> bool:
+        """As `stale`, of a sign of life that the caller has read."""
         before, self.last = self.last, time.monotonic()
-        sign = os.fstat(file.fileno()).st_ino, file.read()
         self.waited = self.waited + min(self.last - before, PAUSE_SECONDS) if sign == self.seen else 0.0
         self.seen = sign
         return self.waited > STALE_SECONDS

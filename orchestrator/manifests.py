@@ -15,7 +15,7 @@ from typing import Any
 
 from orchestrator import spec
 from orchestrator.sections import BackboneLevel, Grid, OfficialGenerator, SuperResolutionSection, WeightsFile
-from orchestrator.store import write_atomic
+from orchestrator.store import Store, write_atomic
 
 FILE = "manifests.json"
 SOURCES = "sources.json"
@@ -119,6 +119,19 @@ class Manifests:
             sealed = {"sha256": _digest(self.found), "found": self.found}
             write_atomic(root / FILE, json.dumps(sealed, indent=1) + "\n")
             write_atomic(root / SOURCES, self._sources_text())
+
+    @classmethod
+    def of(cls, store: Store) -> "Manifests":
+        """As all nodes have them."""
+        store.bring(FILE)
+        store.bring(SOURCES)
+        return cls.read(store.root)
+
+    def keep(self, store: Store) -> None:
+        """Writes them for all nodes."""
+        self.write(store.root)
+        store.share(FILE)
+        store.share(SOURCES)
 
     def sources_are_in(self, root: Path) -> bool:
         """Whether `sources.json` is what was written."""

@@ -7,7 +7,7 @@ from rich.console import Console
 from orchestrator import fetching
 from orchestrator.grid import load
 from orchestrator.manifests import Manifests, requests
-from orchestrator.store import Store
+from orchestrator.remote import open_store
 from orchestrator.sweep import EXIT_DONE, EXIT_USAGE
 
 
@@ -15,8 +15,8 @@ def run(file: Path, out: Console) -> int:
     """Prints a line for each and keeps digests and revisions in the store's manifests; exit code 2 when any is missing.
     Raises GridError for a wrong grid."""
     grid = load(file)
-    store = Store(grid.runtime.storage)
-    manifests = Manifests.read(store.root)
+    store = open_store(grid.runtime.storage, grid.runtime.cache)
+    manifests = Manifests.of(store)
     wanted = [one for one in requests(grid) if one.kind != "data"]
     missing = 0
     for request, answer in zip(wanted, fetching.ask(wanted, offline=False), strict=True):
@@ -30,7 +30,7 @@ def run(file: Path, out: Console) -> int:
         files = ", ".join(path for path, _ in answer["files"]) or "needs no file"
         digest = f", sha256 {answer['content'][:12]}" if answer["content"] else ""
         out.print(f"[green]there[/] {request.words}: {files}{digest}{revision}")
-    manifests.write(store.root)
+    manifests.keep(store)
     lacking = f"; {missing} are missing, and could not be fetched from here" if missing else ""
     out.print(f"{len(wanted) - missing} of {len(wanted)} are there{lacking}")
     if missing:

@@ -36,7 +36,7 @@ class Findings:
 def check(grid: Grid, store: Store, say: Say, offline: bool = True) -> Findings:
     """Checks everything and writes the manifests of what is in order. With `offline` False missing weights are fetched.
     `say` is told what takes long. Raises nothing for what is wrong with files: that is in the findings."""
-    manifests, findings = Manifests.read(store.root), Findings()
+    manifests, findings = Manifests.of(store), Findings()
     order = list(manifests.found)
     unusable = list(_storage_faults(grid, store))
     findings.faults += unusable
@@ -52,7 +52,7 @@ def check(grid: Grid, store: Store, say: Say, offline: bool = True) -> Findings:
     manifests.last(wanted)
     changed = findings.looked_at or list(manifests.found) != order or not manifests.sources_are_in(store.root)
     if changed and not unusable:
-        manifests.write(store.root)
+        manifests.keep(store)
     return findings
 
 
@@ -61,7 +61,7 @@ def _storage_faults(grid: Grid, store: Store) -> Iterator[str]:
     try:
         store.check_writable()
     except OSError as error:
-        yield f"{where}, {error.strerror}; allowed: a folder that can be written, with room"
+        yield f"{where}, {error.strerror}; allowed: {store.ALLOWED}"
         return
     free = shutil.disk_usage(store.root).free
     if free < SPARE_BYTES:

@@ -170,7 +170,7 @@ def _told(study: matrix.Study, planned: plan.Plan) -> str:
 
 
 def _run_trials(planned: plan.Plan, store: Store, grid: Grid, names: dict[str, str], out: Console) -> schedule.Outcome:
-    stop = schedule.Stop(store.root / "stop" / "rehearsal")
+    stop = schedule.Stop(store, "rehearsal")
     progress: list[show.Progress] = []
 
     def started(address: str, queue: ReadyQueue) -> None:

@@ -10,15 +10,17 @@ import socket
 import time
 import traceback
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from orchestrator import integrity
 from orchestrator.lease import STALE_SECONDS
 from orchestrator.manifests import SOURCES
+from orchestrator.remote import open_store
 from orchestrator.spec import decode
-from orchestrator.store import FINISHED, Store, note_attempt, note_progress
+from orchestrator.store import FINISHED, Damaged, Store, note_attempt, note_progress
 
 PATIENCE_SECONDS = STALE_SECONDS + 15.0
 """How long a worker, with all that it reserves, waits for a trial that another driver's worker holds: long enough to
@@ -29,8 +31,9 @@ def run_trial(config: Mapping[str, Any]) -> str:
     """Runs one prepared trial in this process: done, diverged, interrupted, held by another driver's worker, or
     `without input`: the files of one are damaged, which is unfinished now. Exceptions are noted in the trial's history
     and raised again, so that Tune retries."""
-    store, kind, key = Store(config["store"]), config["kind"], config["key"]
-    stopped, since = Path(config["stop"]).exists, time.monotonic()
+    store, kind, key = open_store(config["store"], config["cache"]), config["kind"], config["key"]
+    stopped, since = partial(store.stop_requested, config["stop"]), time.monotonic()
+    store.bring(SOURCES)
 
     def impatient() -> bool:
         return stopped() or time.monotonic() - since > PATIENCE_SECONDS
@@ -56,7 +59,9 @@ def run_trial(config: Mapping[str, Any]) -> str:
             inputs = store.inputs(config["identity"]["parents"])  # as they are read, not as they will be
             work = store.workspace(kind, key)
             made_of = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:16]
-            context = _context(config, store, work, folder / "checkpoint" / made_of)
+            checkpoints = folder / "checkpoint" / made_of
+            store.bring_checkpoints(checkpoints)
+            context = _context(config, store, work, checkpoints)
             record = trial.run(decode(json.loads((folder / "spec.json").read_text())), context)
             whole = {**config["identity"], **record, "inputs": inputs, "provenance": config["provenance"]}
             store.finish(work, whole, **started)
@@ -72,6 +77,9 @@ def run_trial(config: Mapping[str, Any]) -> str:
 def _damaged_inputs(store: Store, parents: Mapping[str, Mapping[str, str]]) -> str:
     """What is wrong with the inputs of a trial, every byte of which is looked at; empty where nothing is. Damaged ones
     are unfinished from now on: the next round of the sweep runs them again."""
+    for parent in parents.values():
+        with suppress(Damaged):  # told below
+            store.fetch(parent["kind"], parent["key"])
     found = integrity.faults(store, [(parent["kind"], parent["key"]) for parent in parents.values()], deep=True)
     integrity.reopen(store, found)
     return "; ".join(f"{kind}/{key}: {fault}" for (kind, key), fault in found.items())
@@ -94,5 +102,6 @@ def _context(config: Mapping[str, Any], store: Store, work: Path, checkpoints: P
         sources=sources.read(store.root / SOURCES, Path(os.path.expandvars(config["cache"])).expanduser()),
         checkpoint_seconds=config["checkpoint_seconds"],
         report=lambda step, steps, values: note_progress(folder, step, steps),
-        should_stop=Path(config["stop"]).exists,
+        should_stop=partial(store.stop_requested, config["stop"]),
+        keep=store.share_checkpoint,
     )

@@ -44,11 +44,12 @@ from orchestrator import interrupts, reaper
 from orchestrator.lease import Holder, born
 from orchestrator.plan import Node, Plan
 from orchestrator.ready import ReadyQueue
+from orchestrator.remote import open_store
 from orchestrator.runner import run_trial
 from orchestrator.sections import Runtime
 from orchestrator.spec import KINDS
 from orchestrator.stalls import IDLE_SECONDS, Stalls
-from orchestrator.store import Store, attempts, identity_record, note_attempt
+from orchestrator.store import Store, identity_record
 
 # Tune has no setting against its snapshot of all trials (15 kB each, twice on disk) for a restore that never comes, and
 # wants to find the file: without trials, then.
@@ -69,16 +70,30 @@ class Outcome:
 
 @dataclass
 class Stop:
-    """A request to drain: a file that workers on any node can see, and a flag for the driver."""
+    """A request to drain: a name in the store that workers on any node can see, and a flag for the driver."""
 
-    file: Path
+    store: Store
+    name: str
     requested: bool = False
+    asking: threading.Thread | None = None
 
     def request(self) -> None:
-        """Asks running trials to save a checkpoint and end, and starts no more."""
+        """Asks running trials to save a checkpoint and end, and starts no more. A signal's handler does not wait for
+        an object store."""
         self.requested = True
-        self.file.parent.mkdir(parents=True, exist_ok=True)
-        self.file.touch()
+        self.asking = threading.Thread(target=self._ask, name="stop", daemon=True)
+        self.asking.start()
+
+    def withdraw(self) -> None:
+        """Takes the request back, where there is one."""
+        if self.asking:
+            self.asking.join()
+        with suppress(OSError):
+            self.store.forget_stop(self.name)
+
+    def _ask(self) -> None:
+        with suppress(OSError):  # the store is full or does not answer: this sweep starts no more all the same
+            self.store.request_stop(self.name)
 
 
 @dataclass
@@ -107,9 +122,9 @@ def run(
     queue = ReadyQueue(plan)
     outcome = Outcome(queue)
     given = {
-        "store": str(store.root.resolve()),
+        "store": store.address,
         "checkpoint_seconds": runtime.checkpoint_seconds,
-        "stop": str(stop.file.resolve()),
+        "stop": stop.name,
         "provenance": dict(provenance),
         # Variables and ~ are each node's own.
         "cache": runtime.cache if runtime.cache[0] in "$~" else str(Path(runtime.cache).absolute()),
@@ -125,14 +140,14 @@ def run(
                 interrupts.end()
             listener.started(address, queue)
             _check_resources(runtime)
-            _check_shared(store)
+            _check_shared(store, str(given["cache"]))
             folders = Path(scratch) / RUN
             searcher = ReadyTrials(queue, store, given, outcome, stop, listener, runtime, folders)
             with _watched(queue, Stalls(store, runtime.hang_seconds, str(given["sweep"])), runtime, listener):
                 _tuner(searcher, runtime, scratch).fit()
         finally:
             ray.shutdown()
-            stop.file.unlink(missing_ok=True)
+            stop.withdraw()
     outcome.interrupted = stop.requested
     return outcome
 
@@ -153,8 +168,7 @@ def _watched(queue: ReadyQueue, stalls: Stalls, runtime: Runtime, listener: List
             for node, holder in stalls.hung(handed_out):
                 note = f"no progress for {runtime.hang_seconds:g} s (runtime.hang_seconds)"
                 if _end_process(holder):
-                    folder = stalls.store.folder(node.kind, node.key)
-                    note_attempt(folder, outcome="hung", note=note, process=holder.process)
+                    stalls.store.note(node.kind, node.key, outcome="hung", note=note, process=holder.process)
                     listener.told(f"ended: {node.kind} {node.key} on {holder.host}: {note}; it is tried again")
             if handed_out and (idle := stalls.idle_seconds()) > IDLE_SECONDS:
                 listener.told(_why_idle(handed_out, stalls, runtime, idle))
@@ -228,28 +242,31 @@ def _check_resources(runtime: Runtime) -> None:
     )
 
 
-def _check_shared(store: Store) -> None:
-    """OSError where a node does not see the store's folder as this machine does: results on it would be lost."""
+def _check_shared(store: Store, cache: str) -> None:
+    """OSError where a node does not see the store as this machine does: results on it would be lost."""
     nodes = [node for node in _nodes() if node["Resources"].get("CPU", 0) > 0]
     if not os.environ.get("RAY_ADDRESS"):
         return
 
-    def sees(path: str) -> bool:
-        return os.path.exists(path)
+    def sees(address: str, probe: str) -> str:
+        try:
+            return "" if open_store(address, cache).sees(probe) else "do not see what this machine writes"
+        except OSError as error:
+            return f"cannot use it: {error.strerror or error}"
 
     with store.probe() as probe:
         each = [NodeAffinitySchedulingStrategy(node["NodeID"], soft=False) for node in nodes]
-        asked = [ray.remote(num_cpus=0, scheduling_strategy=where)(sees).remote(str(probe)) for where in each]
+        asked = [ray.remote(num_cpus=0, scheduling_strategy=where)(sees).remote(store.address, probe) for where in each]
         try:
             seen = ray.get(asked, timeout=300)
         except ray.exceptions.RayError as error:
             raise OSError(f"a node died, or did not answer, when asked whether it sees the store: {error}") from None
-        blind = [node["NodeManagerHostname"] for node, there in zip(nodes, seen, strict=True) if not there]
+        blind = [node["NodeManagerHostname"] for node, fault in zip(nodes, seen, strict=True) if fault]
     if blind:
         raise OSError(
-            f"runtime.storage: {store.root.resolve()} is not shared: {len(blind)} of {len(nodes)} nodes "
-            f"({', '.join(sorted(set(blind)))}) do not see what this machine writes; allowed: a folder on storage that "
-            "every node has at the same path"
+            f"runtime.storage: {store.address} is not shared: {len(blind)} of {len(nodes)} nodes "
+            f"({', '.join(sorted(set(blind)))}) {max(seen)}; allowed: a folder on storage that every node has at the "
+            "same path, or a bucket that every node has credentials for"
         )
 
 
@@ -386,7 +403,7 @@ class ReadyTrials(Searcher):
         return self.most
 
     def _history(self, node: Node) -> list[dict[str, Any]]:
-        return attempts(self.store.folder(node.kind, node.key))
+        return self.store.attempts(node.kind, node.key)
 
     def _may_start_again(self, node: Node, before: int) -> bool:
         """Whether Tune gave a trial up before its retries were used up: it does where a worker does not come to start,

@@ -18,7 +18,7 @@ from orchestrator.plan import Node, Plan
 from orchestrator.ready import ReadyQueue
 from orchestrator.sections import Grid
 from orchestrator.spec import KINDS
-from orchestrator.store import Store, progress
+from orchestrator.store import Store
 
 MOST_REASONS = 12
 MOST_BLOCKED = 10
@@ -154,7 +154,7 @@ class Progress:
 
     def _running(self, name: str) -> str:
         """Name and step of a trial that has started; empty for one that waits in Tune for a free actor."""
-        now = progress(self.store.folder(self.queue.nodes[name].kind, name))
+        now = self.store.progress(self.queue.nodes[name].kind, name)
         steps = f" ({now['step']}/{now['steps']})" if now and now["steps"] else ""
         return f"{self.names[name]}{steps}" if now else ""
 

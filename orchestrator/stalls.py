@@ -9,9 +9,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from orchestrator.lease import STALE_SECONDS, Holder, holder
+from orchestrator.lease import STALE_SECONDS, Holder
 from orchestrator.plan import Node
-from orchestrator.store import Store, progress
+from orchestrator.store import Store
 
 IDLE_SECONDS = 60.0
 """After so long without a running trial a person is told what the sweep waits for."""
@@ -40,14 +40,13 @@ class Stalls:
         now, before, found = time.monotonic(), self.seen, []
         self.seen, self.elsewhere = {}, []
         for node in handed_out:
-            folder = self.store.folder(node.kind, node.key)
-            by, known = holder(folder / "lock"), before.get(node.key)
+            by, known = self.store.holder(node.kind, node.key), before.get(node.key)
             mine = by if by and by.sweep == self.sweep else known.by if known else None
             if by and by.sweep != self.sweep and by.seconds < STALE_SECONDS:  # or a killed sweep has left it
                 self.elsewhere.append(by)
             if mine is None:
                 continue
-            sign = Sign(mine, progress(folder) if mine == by else None, now, now)
+            sign = Sign(mine, self.store.progress(node.kind, node.key) if mine == by else None, now, now)
             if known and (known.by.process, known.by.born) == (mine.process, mine.born):
                 sign.moved = known.moved if known.progress == sign.progress else now
                 sign.beat = known.beat if known.by.beat == mine.beat else now

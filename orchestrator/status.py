@@ -9,10 +9,10 @@ from typing import Any
 from rich.console import Console
 
 from orchestrator import show
-from orchestrator.lease import STALE_SECONDS, Holder, holder
+from orchestrator.lease import STALE_SECONDS, Holder
 from orchestrator.plan import TO_DO, Node, Plan
 from orchestrator.spec import Trial
-from orchestrator.store import Store, progress
+from orchestrator.store import Store
 from orchestrator.sweep import Sweep
 
 MOST_LISTED = 20
@@ -53,14 +53,13 @@ def _state(node: Node, found: State, store: Store) -> str:
     """Parents have theirs already."""
     if node.status not in TO_DO:
         return node.status
-    folder = store.folder(node.kind, node.key)
-    by = holder(folder / "lock")
+    by = store.holder(node.kind, node.key)
     if by and by.seconds < STALE_SECONDS:
-        now = progress(folder) or {}
+        now = store.progress(node.kind, node.key) or {}
         found.running[node.key] = by, int(now.get("step", 0)), int(now.get("steps", 0))
         return "running"
     if node.status == "failed":
-        text = (folder / "FAILED").read_text(errors="replace")
+        text = (store.folder(node.kind, node.key) / "FAILED").read_text(errors="replace")
         found.failed[node.key] = (text.strip().splitlines() or ["without a reason"])[-1]
         return "failed"
     if missing := [parent for parent in node.parents if found.states[parent] != "done"]:

@@ -36,11 +36,24 @@ OWN = {"spec.json", "record.json", "DONE", "FAILED", "lock", "attempts.jsonl", "
 """The store's bookkeeping and the checkpoint: what is no result."""
 
 
+class Damaged(ValueError):
+    """What an object store holds of a finished trial is not what was written."""
+
+
 class Store:
-    """A folder of trials on a POSIX file system. Every read works while others write."""
+    """A folder of trials on a POSIX file system. Every read works while others write. Where nodes share no folder, it
+    is a node's copy of what an object store has (remote.Replica)."""
+
+    ALLOWED = "a folder that can be written, with room"
+    """What a preflight asks of a store's place."""
 
     def __init__(self, root: str | Path) -> None:
         self.root = Path(root)
+
+    @property
+    def address(self) -> str:
+        """By which other processes and nodes open this store."""
+        return str(self.root.resolve())
 
     def folder(self, kind: str, key: str) -> Path:
         """Where the trial is or would be."""
@@ -94,15 +107,89 @@ class Store:
             pass
 
     @contextlib.contextmanager
-    def probe(self) -> Iterator[Path]:
-        """A file in the store that is there for a moment. OSError when the store cannot be written to."""
+    def probe(self) -> Iterator[str]:
+        """The name of a file in the store that is there for a moment. OSError when the store cannot be written to."""
         self.root.mkdir(parents=True, exist_ok=True)
-        probe = self.root.resolve() / f".probe-{os.getpid()}"
+        probe = self.root / f".probe-{socket.gethostname()}-{os.getpid()}"
         try:
             write_atomic(probe, "x")
-            yield probe
+            yield probe.name
         finally:
             probe.unlink(missing_ok=True)
+
+    def sees(self, probe: str) -> bool:
+        """Whether the probe of another process is there."""
+        return (self.root / probe).exists()
+
+    def __str__(self) -> str:
+        return str(self.root)
+
+    def fetch(self, kind: str, key: str) -> None:
+        """Brings this node's copy of a trial, with all files, to what all nodes share. A folder is shared itself."""
+
+    def fetch_again(self, kind: str, key: str) -> bool:
+        """Puts what all nodes share in the place of this node's copy, which is damaged; whether that was possible.
+        Raises Damaged where what they share is damaged, too."""
+        return False
+
+    def away(self, kind: str, key: str) -> frozenset[str]:
+        """Files of a finished trial that this node's copy does without: nobody has asked for them here."""
+        return frozenset()
+
+    def audit(self, trials: Iterable[Address]) -> dict[Address, str]:
+        """What is wrong with finished trials in what all nodes share, byte by byte, where this is no folder."""
+        return {}
+
+    def give_again(self, kind: str, key: str) -> bool:
+        """Puts this node's copy in the place of what all nodes share, which is damaged; whether the copy was whole.
+        Raises BlockingIOError while a live process works on the trial."""
+        return False
+
+    def bring_finished(self) -> None:
+        """Brings this node's copy of all finished trials to what all nodes share, but for files `away`."""
+
+    def bring(self, name: str) -> None:
+        """Brings this node's copy of a file beside the trials to what all nodes share."""
+
+    def share(self, name: str) -> None:
+        """Gives a file beside the trials, as this process has written it, to all nodes."""
+
+    def bring_checkpoints(self, folder: Path) -> None:
+        """Brings the newest checkpoint of a trial, whose lease this process holds, to its folder of checkpoints."""
+
+    def share_checkpoint(self, path: Path) -> None:
+        """Keeps a checkpoint of a trial, whose lease this process holds, where other nodes find it."""
+
+    def holder(self, kind: str, key: str) -> lease.Holder | None:
+        """Who works on a trial, or did when it was killed."""
+        return lease.holder(self.folder(kind, key) / "lock")
+
+    def progress(self, kind: str, key: str) -> dict[str, Any] | None:
+        """{time, step, steps} of a running trial; None when it has not started or has ended."""
+        with contextlib.suppress(OSError, ValueError):
+            return dict(json.loads((self.folder(kind, key) / "progress.json").read_text()))
+        return None
+
+    def attempts(self, kind: str, key: str) -> list[dict[str, Any]]:
+        """The history of a trial's attempts on all nodes, oldest first."""
+        return attempts(self.folder(kind, key))
+
+    def note(self, kind: str, key: str, **what: Any) -> None:
+        """Adds to a trial's history what its process could not say."""
+        note_attempt(self.folder(kind, key), **what)
+
+    def request_stop(self, name: str) -> None:
+        """Asks the trials of the sweep that looks for `name` to save a checkpoint and end."""
+        (self.root / "stop").mkdir(parents=True, exist_ok=True)
+        (self.root / "stop" / name).touch()
+
+    def forget_stop(self, name: str) -> None:
+        """Takes a request back, where there is one."""
+        (self.root / "stop" / name).unlink(missing_ok=True)
+
+    def stop_requested(self, name: str) -> bool:
+        """Whether a sweep's trials are asked to end."""
+        return (self.root / "stop" / name).exists()
 
     def workspace(self, kind: str, key: str) -> Path:
         """An empty folder for the results of a trial whose lease this process holds and that is not finished. What an
@@ -156,16 +243,8 @@ class Store:
         with self.claim(kind, key) as folder:
             if self.status(kind, key) not in FINISHED or not (reason := why()):
                 return False  # another process was faster
-            gone = folder / f".{WORK}{uuid.uuid4().hex[:12]}"
-            gone.mkdir()
-            os.rename(folder / "DONE", gone / "DONE")  # from here on the trial is unfinished
-            _sync_folder(folder)
+            discard(folder)
             note_attempt(folder, outcome="damaged", note=reason)
-            kept = OWN - {"record.json", "checkpoint", "FAILED"}
-            for name in os.listdir(folder):  # moved, not removed: whoever hangs here can only touch what is its own
-                if name not in kept and not name.startswith("."):
-                    os.rename(folder / name, gone / name)
-            shutil.rmtree(gone, ignore_errors=True)
             return True
 
     def leftovers(self, kind: str, key: str) -> list[Path]:
@@ -245,11 +324,18 @@ def note_progress(folder: Path, step: int, steps: int) -> None:
         os.replace(temporary, folder / "progress.json")
 
 
-def progress(folder: Path) -> dict[str, Any] | None:
-    """{time, step, steps} of a running trial; None when it has not started or has ended."""
-    with contextlib.suppress(OSError, ValueError):
-        return dict(json.loads((folder / "progress.json").read_text()))
-    return None
+def discard(folder: Path) -> None:
+    """Makes a finished trial, whose lease this process holds, an unfinished one without results and checkpoints."""
+    gone = folder / f".{WORK}{uuid.uuid4().hex[:12]}"
+    gone.mkdir()
+    with contextlib.suppress(FileNotFoundError):
+        os.rename(folder / "DONE", gone / "DONE")  # from here on the trial is unfinished
+    _sync_folder(folder)
+    kept = OWN - {"record.json", "checkpoint", "FAILED"}
+    for name in os.listdir(folder):  # moved, not removed: whoever hangs here can only touch what is its own
+        if name not in kept and not name.startswith("."):
+            os.rename(folder / name, gone / name)
+    shutil.rmtree(gone, ignore_errors=True)
 
 
 def attempts(folder: Path) -> list[dict[str, Any]]:

@@ -23,9 +23,10 @@ from orchestrator.interrupts import EXIT_INTERRUPTED, draining
 from orchestrator.manifests import Manifests, requests
 from orchestrator.matrix import FACTORS
 from orchestrator.ready import ReadyQueue
+from orchestrator.remote import open_store
 from orchestrator.sections import Grid
 from orchestrator.spec import KINDS, TRAINING_KINDS
-from orchestrator.store import FINISHED, Store, write_atomic
+from orchestrator.store import FINISHED, write_atomic
 from orchestrator.work import Work
 
 EXIT_DONE, EXIT_INCOMPLETE, EXIT_USAGE = 0, 1, 2
@@ -46,9 +47,9 @@ class Sweep:
         """Raises GridError for a wrong grid."""
         self.file = file
         self.grid: Grid = load(file)
-        self.store = Store(self.grid.runtime.storage)
+        self.store = open_store(self.grid.runtime.storage, self.grid.runtime.cache)
         self.results = RESULTS / self.grid.name
-        self.manifests = Manifests.read(self.store.root)
+        self.manifests = Manifests.of(self.store)
         self.study = matrix.expand(self.grid, self.manifests)
         self.plan, self.names = self.replan()
         if self.grid.runtime.gpus == "measured":
@@ -192,7 +193,7 @@ def _run_rounds(sweep: Sweep, out: Console) -> tuple[int, Any]:
         if last == 0 or (code == EXIT_DONE and sweep.damaged == before):  # a bad disk, or another driver holds them
             break
     out.print(f"{len(sweep.plan.to_do())} trials are unfinished again: damaged, and another sweep has them, or what is")
-    out.print(f"written to {sweep.store.root} comes back other than it was; next: make sweep GRID={sweep.file}")
+    out.print(f"written to {sweep.store} comes back other than it was; next: make sweep GRID={sweep.file}")
     return EXIT_INCOMPLETE, mirror
 
 
@@ -205,8 +206,8 @@ def _reopen(sweep: Sweep, damaged: dict[Address, str], out: Console) -> None:
 def _run_trials(sweep: Sweep, mirror: Any, out: Console) -> int:
     from orchestrator import schedule  # imports ray, which a finished sweep does not need
 
-    stop = schedule.Stop(sweep.store.root / "stop" / f"{socket.gethostname()}-{os.getpid()}")
-    stop.file.unlink(missing_ok=True)  # of a killed driver that had this number
+    stop = schedule.Stop(sweep.store, f"{socket.gethostname()}-{os.getpid()}")
+    sweep.store.forget_stop(stop.name)  # of a killed driver that had this number
     with ExitStack() as while_running:
 
         def started(address: str, queue: ReadyQueue) -> None:

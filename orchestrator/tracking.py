@@ -23,7 +23,7 @@ from orchestrator import lease, manifests, mirrored
 from orchestrator import spec as specs
 from orchestrator.identity import key
 from orchestrator.plan import Node
-from orchestrator.store import Store, sha256
+from orchestrator.store import FINISHED, Store, sha256
 
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # two lines a run, with a server
@@ -88,9 +88,14 @@ class Mirror:
 
     def _write(self, node: Node) -> None:
         if not self.faults:
-            self._guarded(lambda: self.writer.write(node))
+            self._guarded(lambda: self._fetched(node))
         if self.faults:
             self.missed.append(node)
+
+    def _fetched(self, node: Node) -> None:
+        if self.store.status(node.kind, node.key) not in FINISHED:  # it ran on another node
+            self.store.fetch(node.kind, node.key)
+        self.writer.write(node)
 
     def _open(self) -> None:
         self.writer = Writer(self.uri, self.experiment, self.store, self.names, self.tags)

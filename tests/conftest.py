@@ -1,6 +1,7 @@
 """A study on stand-ins of official data sets, for the tests of preflight and of whole sweeps."""
 
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -29,3 +30,22 @@ def write_official(folder: Path) -> Path:
 @pytest.fixture(scope="session")
 def official_study() -> Callable[[Path], Path]:
     return write_official
+
+
+@pytest.fixture(scope="session")
+def object_store() -> Iterator[str]:
+    """What an address needs behind its `?` to reach a local S3-compatible server, which has a bucket."""
+    from tests import object_store as local
+
+    with local.server() as query:
+        yield query
+
+
+@pytest.fixture
+def storage(object_store: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The address of an empty store on that server."""
+    from tests import object_store as local
+
+    for name, value in local.KEYS.items():
+        monkeypatch.setenv(name, value)
+    return f"s3://{local.BUCKET}/{uuid.uuid4().hex[:8]}?{object_store}"

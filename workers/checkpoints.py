@@ -32,25 +32,26 @@ class Checkpoints:
             path.unlink()  # or it would count as one of those that are kept
         return None
 
-    def save(self, step: int, state: Mapping[str, Any]) -> None:
-        """Adds the state after `step` steps, and removes all but the last two. OSError when the disk is full;
-        FileNotFoundError when another process has taken the lease over."""
+    def save(self, step: int, state: Mapping[str, Any]) -> Path:
+        """Adds the state after `step` steps, removes all but the last two, and returns its file. OSError when the disk
+        is full; FileNotFoundError when another process has taken the lease over."""
         buffer = io.BytesIO()
         torch.save({"step": step, **state}, buffer)
         content = buffer.getbuffer()
-        temporary = self.scratch / ".checkpoint"
+        temporary, path = self.scratch / ".checkpoint", self.folder / _name(step, content)
         try:
             with open(temporary, "wb") as file:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
             self.folder.mkdir(parents=True, exist_ok=True)
-            os.replace(temporary, self.folder / _name(step, content))
+            os.replace(temporary, path)
         except OSError:
             temporary.unlink(missing_ok=True)
             raise
         for old in self.newest_first()[KEPT:]:
             old.unlink(missing_ok=True)
+        return path
 
     def newest_first(self) -> list[Path]:
         """Files of checkpoints, by their step."""

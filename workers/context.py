@@ -45,6 +45,9 @@ class Context:
     should_stop: Callable[[], bool] = _never
     """Whether to save a checkpoint and raise Interrupted."""
 
+    keep: Callable[[Path], None] = lambda path: None
+    """Takes each checkpoint that was written, to keep it where other nodes find it."""
+
     @property
     def checkpoint_folder(self) -> Path:
         """Where checkpoints are."""

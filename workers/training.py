@@ -180,7 +180,7 @@ class Loop:
         return int(state["step"])
 
     def _save(self, step: int) -> None:
-        self.checkpoints.save(step, {name: part.state_dict() for name, part in self.parts.items()})
+        self.context.keep(self.checkpoints.save(step, {name: part.state_dict() for name, part in self.parts.items()}))
 
 
 def all_finite(state: Mapping[str, torch.Tensor]) -> bool:

@@ -19,6 +19,7 @@ from orchestrator.aggregate.records import NUMBERS
 from orchestrator.identity import key
 from orchestrator.manifests import Manifests
 from orchestrator.matrix import Label
+from orchestrator.remote import open_store
 from orchestrator.sections import DiscriminatorLevel, Grid
 from orchestrator.spec import Calibrated, Judging, Trial
 from orchestrator.store import Store
@@ -103,8 +104,9 @@ class Evidence:
 
 def read(grid: Grid) -> Evidence:
     """The evidence that the store holds for the grid. What cannot be read counts as not there, and is in `faults`."""
-    store = Store(grid.runtime.storage)
-    study = matrix.expand(grid, Manifests.read(store.root))
+    store = open_store(grid.runtime.storage, grid.runtime.cache)
+    store.bring_finished()
+    study = matrix.expand(grid, Manifests.of(store))
     trials = finished.lineage(label.spec for label in study.labels)
     found = finished.read(store, trials, _on_one_set(study.labels))
     cells = pd.DataFrame([_cell(label, found) for label in study.labels]).astype({"seed": "Int64"})

@@ -94,7 +94,7 @@ def sweep(side: str, trials: int, folder: Path) -> dict[str, Any]:
             mirror.add(node)
 
     schedule.ray.shutdown = weigh_and_shut_down
-    stop, listener = schedule.Stop(folder / "stop"), schedule.Listener(lambda address, queue: None, ended, print)
+    stop, listener = schedule.Stop(store, "stop"), schedule.Listener(lambda address, queue: None, ended, print)
     schedule.run(found, store, runtime, stop, {}, listener)
     if mirror:
         mirror.close("FINISHED")

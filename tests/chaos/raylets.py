@@ -1,6 +1,9 @@
 """Several Ray nodes on one machine, until standard input is closed; prints the address. A line `add` on standard input
-adds a node, `remove` kills the oldest; each is answered when it is done."""
+adds a node, `remove` kills the oldest; each is answered when it is done. Each node has a variable NODE of its own, a
+folder below that which the variable NODES names."""
 
+import itertools
+import os
 import sys
 
 from ray.cluster_utils import Cluster
@@ -14,12 +17,13 @@ QUICK = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 1000, "he
 def main(nodes: int) -> None:
     head = {"num_cpus": 0, "include_dashboard": False, "object_store_memory": MEMORY, "_system_config": QUICK}
     cluster = Cluster(initialize_head=True, head_node_args=head)
-    there = [cluster.add_node(**NODE, wait=False) for _ in range(nodes)]
+    names = (f"{os.environ.get('NODES', '')}/{number}" for number in itertools.count())
+    there = [cluster.add_node(**NODE, wait=False, env_vars={"NODE": next(names)}) for _ in range(nodes)]
     cluster.wait_for_nodes()
     print(cluster.address, flush=True)
     for line in sys.stdin:
         if line == "add\n":
-            there.append(cluster.add_node(**NODE))
+            there.append(cluster.add_node(**NODE, env_vars={"NODE": next(names)}))
         else:
             cluster.remove_node(there.pop(0), allow_graceful=False)
         print(line, end="", flush=True)

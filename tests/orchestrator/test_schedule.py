@@ -36,7 +36,7 @@ def searcher(micro: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> R
     monkeypatch.setattr(schedule, "_nodes", lambda: [{"Resources": {"CPU": 1.0}}])
     queue = ReadyQueue(plan.build((label.spec for label in micro.labels), {}, lambda _: 1.0))
     listener = schedule.Listener(lambda *_: None, lambda *_: None, lambda *_: None)
-    stop = schedule.Stop(tmp_path / "stop")
+    stop = schedule.Stop(Store(tmp_path / "store"), "stop")
     runtime = Runtime(max_failures=2)
     store = Store(tmp_path / "store")
     return ReadyTrials(queue, store, {}, schedule.Outcome(queue), stop, listener, runtime, tmp_path / "tune")

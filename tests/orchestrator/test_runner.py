@@ -9,7 +9,7 @@ from orchestrator.store import Store
 
 
 def test_a_node_that_does_not_see_the_store_says_so(tmp_path):
-    config = {"store": str(tmp_path / "store"), "kind": "pretext", "key": "0" * 16, "stop": str(tmp_path / "stop")}
+    config = {"store": str(tmp_path / "store"), "cache": "", "kind": "pretext", "key": "0" * 16, "stop": "sweep"}
     told = f"does not see runtime.storage, {tmp_path / 'store'}: allowed is a folder on storage that every node has"
     with pytest.raises(OSError, match=re.escape(told)):
         run_trial(config)

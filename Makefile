@@ -1,11 +1,12 @@
 # Everything runs in .venv, which every target sets up when the lock has changed. See README.md.
 GRID ?= grids/demo.yaml
+OPTIONS ?=
 TRACKING ?= results/mlflow.db
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: setup sweep preflight prefetch rehearse plan aggregate calibrate mlflow test chaos bench check lock help
+.PHONY: setup sweep submit preflight prefetch rehearse plan aggregate calibrate mlflow test chaos bench check lock schema help
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -18,8 +19,14 @@ $(STAMP): requirements.lock
 	$(BIN)/uv pip sync --quiet --require-hashes --compile-bytecode --python $(BIN)/python requirements.lock
 	touch $@
 
-sweep: $(STAMP) ## run what is to do of GRID, then build its tables
-	@$(BIN)/python -m orchestrator sweep $(GRID)
+sweep: $(STAMP) ## run what is to do of GRID, then build its tables (OPTIONS="-o seeds=[0]": other settings)
+	@$(BIN)/python -m orchestrator sweep $(GRID) $(OPTIONS)
+
+CLUSTER ?= http://127.0.0.1:8265
+FOLDER ?= $(CURDIR)
+submit: $(STAMP) ## sweep GRID as a job on the Ray at CLUSTER, whose nodes have this repository at FOLDER
+	@$(BIN)/ray job submit --address $(CLUSTER) --no-wait -- \
+	  sh -c 'cd $(FOLDER) && exec $(BIN)/python -m orchestrator sweep $(GRID) $(OPTIONS)'
 
 preflight: $(STAMP) ## check data sets, weights, judges and storage of GRID
 	@$(BIN)/python -m orchestrator preflight $(GRID)
@@ -28,10 +35,10 @@ prefetch: $(STAMP) ## fetch every weights file that GRID names, once
 	@$(BIN)/python -m orchestrator prefetch $(GRID)
 
 rehearse: $(STAMP) ## run each shape of trial of GRID for a few steps on stand-ins, measure what it costs
-	@$(BIN)/python -m orchestrator rehearse $(GRID)
+	@$(BIN)/python -m orchestrator rehearse $(GRID) $(OPTIONS)
 
 plan: $(STAMP) ## what a sweep of GRID would run, and why
-	@$(BIN)/python -m orchestrator plan $(GRID)
+	@$(BIN)/python -m orchestrator plan $(GRID) $(OPTIONS)
 
 aggregate: $(STAMP) ## rebuild results/<grid>/ of GRID from the store
 	@$(BIN)/python -m orchestrator.aggregate --grid $(GRID)
@@ -60,6 +67,9 @@ check: $(STAMP) ## lint, format, types, tests
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q
+
+schema: $(STAMP) ## grids/schema.json, by which editors complete and check grids
+	@$(BIN)/python -m orchestrator schema > grids/.schema.json && mv grids/.schema.json grids/schema.json
 
 lock: ## pin the newest versions that pyproject.toml allows, with hashes and without index addresses
 	$(BIN)/uv pip compile --quiet --upgrade pyproject.toml --group dev --universal --python-version 3.11 \

@@ -1,4 +1,4 @@
-"""The verbs: `python -m orchestrator plan|preflight|prefetch|rehearse|sweep|status|fsck|restore GRID`.
+"""The verbs: `python -m orchestrator VERB`, e.g. plan, sweep, status; --help lists them.
 
 Exit codes: 0 all that was planned is done; 1 something failed or is blocked; 2 the grid, a file or the store cannot be
 used; 130 interrupted.
@@ -13,10 +13,17 @@ from typing import Annotated
 import typer
 
 from orchestrator import interrupts, show
-from orchestrator.grid import GridError, last_sweep
+from orchestrator.grid import GridError, last_sweep, override
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 GridFile = Annotated[Path, typer.Argument(help="a grid file, e.g. grids/demo.yaml")]
+GridOption = Annotated[Path | None, typer.Option(help="a grid file; without it, the one that was swept last")]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("-o", help="a setting in the place of the grid's, e.g. super_resolution.training.steps=2000"),
+]
+Key = Annotated[str, typer.Argument(help="a trial's key, the beginning of it, or its name")]
+Keys = Annotated[list[str], typer.Argument(help="trials' keys, beginnings of them, or names")]
 
 
 @app.callback()
@@ -30,11 +37,17 @@ def plan(
     as_json: Annotated[
         bool, typer.Option("--json", help="for machines: counts, longest path, every new trial")
     ] = False,
+    settings: Settings = None,
+    diff: Annotated[Path | None, typer.Option(help="another grid: which trials and settings differ from its")] = None,
 ) -> None:
     """Shows what a sweep would run, and why. Example: python -m orchestrator plan grids/demo.yaml"""
+    from orchestrator import plan_diff
     from orchestrator.plan import as_json as to_json
     from orchestrator.sweep import Sweep
 
+    grid = override(grid, settings or [])
+    if diff:
+        raise typer.Exit(plan_diff.run(diff, grid, show.console()))
     sweep = Sweep(grid)
     if as_json:
         found = {"forecast": dataclasses.asdict(told)} if (told := sweep.forecast()) else {}
@@ -53,19 +66,20 @@ def plan(
 
 
 @app.command()
-def sweep(grid: GridFile) -> None:
+def sweep(grid: GridFile, settings: Settings = None) -> None:
     """Runs what is to do and builds the tables. Example: python -m orchestrator sweep grids/demo.yaml"""
     from orchestrator.sweep import run
 
-    raise typer.Exit(run(grid, show.console()))
+    raise typer.Exit(run(override(grid, settings or []), show.console()))
 
 
 @app.command("preflight")
-def preflight_(grid: GridFile) -> None:
-    """Checks data sets, weights, judges, storage and GPUs, and lists all that is wrong. `sweep` does it first, too."""
+def preflight_(grid: GridFile, settings: Settings = None) -> None:
+    """Checks data sets, weights, judges, storage and GPUs, and lists all that is wrong; `sweep` does it first, too.
+    Example: python -m orchestrator preflight grids/full.yaml"""
     from orchestrator.sweep import looked_over
 
-    out = show.console()
+    grid, out = override(grid, settings or []), show.console()
     checked = looked_over(grid, out)
     show.manifests(out, checked.manifests, checked.grid)
     out.print(f"all in order; next: make sweep GRID={grid}", markup=False)
@@ -73,7 +87,8 @@ def preflight_(grid: GridFile) -> None:
 
 @app.command()
 def prefetch(grid: GridFile) -> None:
-    """Fetches every weights file that the grid names, once; afterwards nothing needs a network."""
+    """Fetches every weights file that the grid names, once; afterwards nothing needs a network. Example:
+    python -m orchestrator prefetch grids/full.yaml"""
     from orchestrator.prefetch import run
 
     raise typer.Exit(run(grid, show.console()))
@@ -81,23 +96,101 @@ def prefetch(grid: GridFile) -> None:
 
 @app.command()
 def rehearse(
-    grid: GridFile, keep: Annotated[bool, typer.Option(help="keep what was run in results/rehearsal/")] = False
+    grid: GridFile,
+    keep: Annotated[bool, typer.Option(help="keep what was run in results/rehearsal/")] = False,
+    settings: Settings = None,
 ) -> None:
-    """Runs each shape of trial for a few steps on stand-ins of the data, and measures what the grid will cost."""
+    """Runs each shape of trial for a few steps on stand-ins of the data, and measures what the grid will cost.
+    Example: python -m orchestrator rehearse grids/full.yaml"""
     from orchestrator.rehearse import run
 
-    raise typer.Exit(run(grid, show.console(), keep))
+    raise typer.Exit(run(override(grid, settings or []), show.console(), keep))
 
 
 @app.command()
 def status(
     grid: Annotated[Path | None, typer.Argument(help="a grid file; without it, the one that was swept last")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="for machines: all unfinished trials and why")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="again and again, until all is done or Ctrl-C")] = False,
+    seconds: Annotated[float, typer.Option(min=0.1, help="between two looks of --watch")] = 5.0,
 ) -> None:
     """Says how far a sweep is, from any terminal that sees the store. Example: python -m orchestrator status"""
-    from orchestrator.status import run
+    from orchestrator import status as verb
 
-    raise typer.Exit(run(grid or last_sweep(), as_json, show.console()))
+    file, out = grid or last_sweep(), show.console()
+    raise typer.Exit(verb.watch(file, seconds, out) if watch else verb.run(file, as_json, out))
+
+
+@app.command("show")
+def show_(
+    key: Key,
+    grid: GridOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="for machines")] = False,
+) -> None:
+    """Shows a trial: spec, parents, children, record, files. Example: python -m orchestrator show 3f2a"""
+    from orchestrator import trials
+
+    raise typer.Exit(trials.show_(grid or last_sweep(), key, as_json, show.console()))
+
+
+@app.command()
+def logs(
+    key: Key,
+    grid: GridOption = None,
+    lines: Annotated[int, typer.Option(min=1, help="of what it printed, and of its traceback")] = 40,
+) -> None:
+    """Shows a trial's attempts, progress, curves, and why it failed. Example: python -m orchestrator logs 3f2a"""
+    from orchestrator import trials
+
+    raise typer.Exit(trials.logs(grid or last_sweep(), key, lines, show.console()))
+
+
+@app.command()
+def why(key: Key, grid: GridOption = None) -> None:
+    """Says which settings of a trial its nearest finished relative has not. Example: python -m orchestrator why 3f2a"""
+    from orchestrator import trials
+
+    raise typer.Exit(trials.why(grid or last_sweep(), key, show.console()))
+
+
+@app.command()
+def retry(
+    keys: Keys,
+    grid: GridOption = None,
+    again: Annotated[bool, typer.Option("--again", help="finished ones, too")] = False,
+) -> None:
+    """Runs failed trials again: a running sweep does it at once. Example: python -m orchestrator retry 3f2a"""
+    from orchestrator import trials
+
+    raise typer.Exit(trials.retry(grid or last_sweep(), keys, again, show.console()))
+
+
+@app.command()
+def cancel(keys: Keys, grid: GridOption = None) -> None:
+    """Ends trials of the running sweep, with a checkpoint. Example: python -m orchestrator cancel 3f2a"""
+    from orchestrator import trials
+
+    raise typer.Exit(trials.cancel(grid or last_sweep(), keys, show.console()))
+
+
+@app.command()
+def schema() -> None:
+    """Prints the JSON Schema of grids, for editors. Example: python -m orchestrator schema > grids/schema.json"""
+    from orchestrator.schema import text
+
+    print(text(), end="")
+
+
+@app.command()
+def gc(
+    grid: Annotated[Path | None, typer.Argument(help="a grid whose store to look at; the one swept last")] = None,
+    keep: Annotated[list[Path] | None, typer.Option(help="a grid elsewhere whose trials are needed, too")] = None,
+    delete: Annotated[bool, typer.Option("--delete", help="remove them")] = False,
+) -> None:
+    """Lists trials in the store that no grid in the grid's folder needs. Example: python -m orchestrator gc"""
+    from orchestrator.gc import run
+
+    raise typer.Exit(run(grid or last_sweep(), keep or [], delete, show.console()))
 
 
 @app.command()
@@ -107,10 +200,22 @@ def fsck(
         bool, typer.Option("--repair", help="make them unfinished: the next sweep runs them again")
     ] = False,
 ) -> None:
-    """Looks at every byte of the finished trials in the store, and lists damaged and stale ones."""
+    """Looks at every byte of the finished trials in the store, and lists damaged and stale ones. Example:
+    python -m orchestrator fsck grids/demo.yaml --repair"""
     from orchestrator.fsck import run
 
     raise typer.Exit(run(grid, repair, show.console()))
+
+
+@app.command()
+def mirror(
+    grid: GridFile,
+    tracking: Annotated[str | None, typer.Option(help="MLflow's database or server; the grid's unless given")] = None,
+) -> None:
+    """Fills MLflow from the store, a new server too. Example: python -m orchestrator mirror grids/demo.yaml"""
+    from orchestrator.mirror import run
+
+    raise typer.Exit(run(grid, tracking, show.console()))
 
 
 @app.command()
@@ -120,7 +225,8 @@ def restore(
     tracking: Annotated[str | None, typer.Option(help="MLflow's database or server; the grid's unless given")] = None,
     weights: Annotated[bool, typer.Option("--weights", help="weights too, which tables do not need")] = False,
 ) -> None:
-    """Fills a store from MLflow alone, for tables of a sweep whose store is lost or elsewhere. Images it has none."""
+    """Fills a store from MLflow alone, for tables of a sweep whose store is lost or elsewhere. Images it has none.
+    Example: python -m orchestrator restore grids/demo.yaml --storage results/restored"""
     from orchestrator.restore import run
 
     raise typer.Exit(run(grid, storage, tracking, weights, show.console()))

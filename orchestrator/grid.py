@@ -4,12 +4,12 @@ Every fault is reported as `file:line: field: what was found; what is allowed; t
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from pydantic import ValidationError
 
-from orchestrator import grid_checks, yaml_lines
+from orchestrator import composing, grid_checks, yaml_lines
 from orchestrator.grid_claim_checks import check_claims
 from orchestrator.grid_errors import Fault, dotted, echoes, explain, found
 from orchestrator.sections import Grid
@@ -37,22 +37,40 @@ def load(file: str | Path) -> Grid:
     file = Path(file)
     document = _document(file)
     grid = _grid(document)
-    if faults := list(_check_others(file, grid)):
+    if faults := list(_check_others(document, grid)):
         raise GridError(_lines(faults, document))
     return grid
+
+
+def override(file: Path, settings: Sequence[str]) -> Path:
+    """The grid file that stands for `file` with settings of a command line, each `section.key=VALUE`; `file` itself
+    without any. Raises GridError for settings that cannot be read."""
+    try:
+        return composing.overridden(file, settings, RESULTS)
+    except yaml_lines.YamlProblem as error:
+        raise GridError(f"{error.file}:{error.line}: {error}" if error.file else str(error)) from None
+    except FileNotFoundError:
+        _document(file)  # says so, with the grids that are there
+        raise
 
 
 def beside(file: Path, name: str) -> Grid:
     """The grid that claims of the grid in `file` call `name`. Claims of its own are not followed to further grids, so
     two grids may name each other. Raises GridError."""
-    return _grid(_document(file.parent / name))
+    return _grid(_document(_path_beside(_document(file), name)))
+
+
+def _path_beside(document: yaml_lines.Document, name: str) -> Path:
+    """Beside the file itself, else beside one that it includes."""
+    paths = [source.parent / name for source in reversed(document.sources)]
+    return next((path for path in paths if path.is_file()), paths[0])
 
 
 def _document(file: Path) -> yaml_lines.Document:
     try:
-        return yaml_lines.read(file)
+        return composing.read(file)
     except yaml_lines.YamlProblem as error:
-        raise GridError(f"{file}:{error.line}: {error}") from None
+        raise GridError(f"{error.file or file}:{error.line}: {error}") from None
     except OSError as error:
         folder = file if isinstance(error, IsADirectoryError) else file.parent
         nearby = ", ".join(sorted(str(path) for path in folder.glob("*.yaml"))[:12]) or "none"
@@ -71,23 +89,22 @@ def _grid(document: yaml_lines.Document) -> Grid:
 
 
 def _lines(faults: list[Fault], document: yaml_lines.Document) -> str:
-    return "\n".join(f"{document.file}:{document.line(path)}: {dotted(path)}: {text}" for path, text in faults)
+    return "\n".join(f"{document.place(path)}: {dotted(path)}: {text}" for path, text in faults)
 
 
-def _check_others(file: Path, grid: Grid) -> Iterator[Fault]:
+def _check_others(document: yaml_lines.Document, grid: Grid) -> Iterator[Fault]:
     """Faults of the claims that rest on other grids."""
     for claim_name, claim in grid.claims.items():
         path, name = ("claims", claim_name), claim.grid
         if name is None:
             continue
-        if not (file.parent / name).is_file():
-            yield (
-                (*path, "grid"),
-                found(name, sorted(p.name for p in file.parent.glob("*.yaml") if p.name != file.name)),
-            )
+        other = _path_beside(document, name)
+        if not other.is_file():
+            near = {grid for source in document.sources for grid in source.parent.glob("*.yaml")} - {*document.sources}
+            yield (*path, "grid"), found(name, sorted({grid.name for grid in near}))
             continue
         try:
-            faults = list(check_claims({claim_name: claim}, beside(file, name)))
+            faults = list(check_claims({claim_name: claim}, _grid(_document(other))))
         except GridError as error:
             faults = [((*path, "grid"), f"found {name!r}, which has faults itself: {str(error).splitlines()[0]}")]
         else:

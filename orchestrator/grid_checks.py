@@ -8,7 +8,15 @@ from orchestrator import known, matrix, spec, yaml_lines
 from orchestrator.grid_claim_checks import check_claims
 from orchestrator.grid_data_checks import check_data
 from orchestrator.grid_errors import Fault, found, nearest, shown
-from orchestrator.sections import BackboneLevel, DiscriminatorAxis, Grid, LadderSet, Warmup, discriminator_levels
+from orchestrator.sections import (
+    BackboneLevel,
+    Condition,
+    DiscriminatorAxis,
+    Grid,
+    LadderSet,
+    Warmup,
+    discriminator_levels,
+)
 
 STORAGE_SCHEMES = ("s3", "gs", "gcs", "abfs", "abfss")
 """Of object stores that pyarrow opens, in which what is written is there whole or not at all."""
@@ -29,7 +37,7 @@ def _check_study(grid: Grid) -> Iterator[Fault]:
     yield from check_data(grid)
     yield from _check_sizes(grid)
     yield from _check_initialization(grid)
-    yield from _check_excludes(grid)
+    yield from _check_cells(grid)
     yield from _check_storage(grid)
 
 
@@ -226,12 +234,26 @@ def _check_initialization(grid: Grid) -> Iterator[Fault]:
             yield where, f"found 'gan', but {wanted}; allowed: {', '.join(sorted(trained))}"
 
 
-def _check_excludes(grid: Grid) -> Iterator[Fault]:
-    empty = [i for i, entry in enumerate(grid.exclude) if not entry.named()]
-    for i in empty:
-        yield ("exclude", i), "found no level; allowed: at least one (without any it would leave nothing)"
-    if grid.exclude and not empty and not any(matrix.cells(grid)):
-        yield ("exclude",), "found entries that together match every cell; allowed: those that leave some"
+def _check_cells(grid: Grid) -> Iterator[Fault]:
+    """Of `exclude`, `when` and `zip`: names, levels that meet, and that something is left."""
+    places: list[tuple[yaml_lines.Path, Condition]] = [(("exclude", i), one) for i, one in enumerate(grid.exclude)]
+    places += [(("when", i), when) for i, when in enumerate(grid.when)]
+    places += [(("when", i, "only"), when.only) for i, when in enumerate(grid.when)]
+    places += [(("zip", i), one) for i, one in enumerate(grid.zip)]
+    faults = [fault for path, one in places for fault in _check_condition(grid, path, one)]
+    yield from faults
+    for i, together in enumerate(grid.zip):
+        lengths = {name: len(levels) for name, levels in together.named().items()}
+        if len(lengths) < 2 or len(set(lengths.values())) > 1:
+            counts = ", ".join(f"{name}: {length}" for name, length in lengths.items()) or "no factor"
+            yield ("zip", i), f"found lists of {counts}; allowed: two factors or more, lists of one length"
+            return
+    if places and not faults and not any(matrix.cells(grid)):
+        first = next(name for name in ("exclude", "when", "zip") if getattr(grid, name))
+        yield (first,), "found entries that together match every cell; allowed: those that leave some"
+
+
+def _check_condition(grid: Grid, path: yaml_lines.Path, condition: Condition) -> Iterator[Fault]:
     allowed: dict[str, list[Any]] = {
         "loss": [*grid.matrix.loss, *grid.matrix.twins],
         "discriminator": [level.name for level in grid.discriminators()],
@@ -239,10 +261,17 @@ def _check_excludes(grid: Grid) -> Iterator[Fault]:
         "task": list(grid.matrix.task),
         "seed": list(grid.seeds),
     }
-    for i in matrix.unmatched_excludes(grid):
-        named = grid.exclude[i].named()
-        strangers = [(name, level) for name, level in named.items() if level not in allowed[name]]
-        for name, level in strangers:
-            yield ("exclude", i, name), found(level, allowed[name])
-        if not strangers:
-            yield ("exclude", i), f"found {named}, which matches no cell; allowed: levels that meet"
+    named = condition.named()
+    if not named:
+        yield path, "found no level; allowed: at least one (without any it would leave nothing)"
+        return
+    strangers = [
+        ((*path, name, i) if len(levels) > 1 else (*path, name), found(level, allowed[name]))
+        for name, levels in named.items()
+        for i, level in enumerate(levels)
+        if level not in allowed[name]
+    ]
+    yield from strangers
+    if not strangers and matrix.unmatched(grid, [condition]):
+        told = {name: levels[0] if len(levels) == 1 else list(levels) for name, levels in named.items()}
+        yield path, f"found {told}, which matches no cell; allowed: levels that meet"

@@ -5,14 +5,14 @@ share most of their trials; a `Label` says which trial answers for which levels,
 """
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from orchestrator import spec
 from orchestrator.builder import PIXEL, Builder
 from orchestrator.manifests import Manifests, requests
-from orchestrator.sections import DiscriminatorLevel, Grid, OfficialSet
+from orchestrator.sections import Condition, DiscriminatorLevel, Grid, OfficialSet
 
 WARMUP, BICUBIC, NONE = "warm-up", "bicubic", "none"
 RESERVED = (PIXEL, WARMUP, BICUBIC, NONE)
@@ -92,14 +92,14 @@ class Cell:
     seed: int
 
     def levels(self) -> dict[str, str | int]:
-        """Level of each factor that `exclude` may name."""
+        """Level of each factor that `exclude`, `when` and `zip` may name."""
         names = ("loss", "initialization", "task", "seed")
         return {"discriminator": self.discriminator.name, **{name: getattr(self, name) for name in names}}
 
 
 def cells(grid: Grid) -> Iterator[Cell]:
-    """The cells that `exclude` leaves."""
-    return (cell for cell in _cells(grid) if not _excluded(grid, cell))
+    """The cells that `exclude`, `when` and `zip` leave."""
+    return (cell for cell in _cells(grid) if _stays(grid, cell.levels()))
 
 
 def _cells(grid: Grid) -> Iterator[Cell]:
@@ -112,17 +112,18 @@ def _cells(grid: Grid) -> Iterator[Cell]:
                 yield Cell(loss, level, backbone, initialization, task, seed)
 
 
-def _excluded(grid: Grid, cell: Cell) -> bool:
-    if not grid.exclude:
-        return False
-    levels = cell.levels().items()
-    return any(entry.named().items() <= levels for entry in grid.exclude)
+def _stays(grid: Grid, cell: Mapping[str, object]) -> bool:
+    return (
+        not any(one.met(cell) for one in grid.exclude)
+        and all(one.only.met(cell) for one in grid.when if one.met(cell))
+        and all(one.met(cell) for one in grid.zip)
+    )
 
 
-def unmatched_excludes(grid: Grid) -> list[int]:
-    """Positions of the `exclude` entries that match no cell."""
-    levels = [cell.levels().items() for cell in _cells(grid)] if grid.exclude else []
-    return [i for i, entry in enumerate(grid.exclude) if not any(entry.named().items() <= cell for cell in levels)]
+def unmatched(grid: Grid, conditions: Sequence[Condition]) -> list[int]:
+    """Positions of the conditions whose levels no cell of the whole matrix has together."""
+    levels = [cell.levels() for cell in _cells(grid)] if conditions else []
+    return [i for i, one in enumerate(conditions) if not any(Condition.met(one, cell) for cell in levels)]
 
 
 class Labels:

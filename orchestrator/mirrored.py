@@ -5,15 +5,18 @@ benchmark or judging of it has a folder `evaluations/<kind>/<key>/`. What bicubi
 A restoration is not mirrored: it is its images, which a trained generator makes again.
 """
 
+import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from orchestrator import spec as specs
-from orchestrator.identity import spec_json
+from orchestrator.identity import canonical_json, spec_json
 from orchestrator.store import write_atomic
 
+Weights = Literal["copy", "link", "none"]
+"""What becomes of weights: copies among a run's artifacts, a tag with their place in the store, or nothing."""
 FILES = ("spec.json", "scores.parquet", "curves.parquet", "record.json")
 """Of a trial's folder, those that are there; the record, which vouches for the others, last."""
 TRIAL, EVALUATIONS, WEIGHTS, SWEEP = "trial", "evaluations", "weights", "sweep"
@@ -55,12 +58,25 @@ def _flat(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
         yield path, str(value)
 
 
+def data_sets(trial: specs.Trial) -> list[tuple[str, str, str]]:
+    """(name, digest, use) of the data that a training trains on and validates on."""
+    found = []
+    for use in ("train", "validation"):
+        if (data := getattr(trial, use, None)) is not None:
+            name = getattr(data, "name", "photographs")
+            digest = getattr(data, "content", "") or hashlib.sha256(canonical_json(data, 64).encode()).hexdigest()
+            found.append((str(name), digest, "training" if use == "train" else use))
+    return found
+
+
 def points(folder: Path, record: dict[str, Any]) -> list[tuple[str, float, int]]:
     """(metric, value, step) of a training trial: the numbers of its record, its seconds, its curves."""
     import pyarrow.parquet as pq
 
     curves = pq.read_table(folder / "curves.parquet").to_pylist() if (folder / "curves.parquet").exists() else []
-    numbers = [(name, value, 0) for name, value in {**record["numbers"], "seconds": record["seconds"]}.items()]
+    own = {**record["numbers"], "seconds": record["seconds"]}
+    own |= {f"peak_bytes/{where}": float(size) for where, size in record.get("peak_bytes", {}).items()}
+    numbers = [(name, value, 0) for name, value in own.items()]
     return numbers + [(f"curve/{row['name']}", row["value"], row["step"]) for row in curves]
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from orchestrator import spec
 from orchestrator.identity import key
-from orchestrator.matrix import Label
+from orchestrator.matrix import FACTORS, Label
 
 NAMED_BY_LEVELS = {"metric": "metric", "optimization": "optimize", "iqa_model": "IQA model"}
 
@@ -18,6 +18,18 @@ def names(labels: Iterable[Label], trials: Iterable[spec.Trial]) -> dict[str, st
     for trial in trials:
         known.setdefault(key(trial), _composed(trial, known))
     return known
+
+
+def tags(labels: Iterable[Label]) -> dict[str, dict[str, str]]:
+    """By key: the levels that a training answers for. Of one that several cells share, each factor with all of its
+    levels, e.g. seed: 0,1."""
+    found: dict[str, dict[str, dict[str, None]]] = {}
+    for label in labels:
+        if label.role in NAMED_BY_LEVELS:
+            for factor in FACTORS:
+                if (level := getattr(label, factor)) not in ("", None):
+                    found.setdefault(key(label.spec), {}).setdefault(factor, {})[str(level)] = None
+    return {name: {factor: ",".join(of) for factor, of in own.items()} for name, own in found.items()}
 
 
 def levels(label: Label) -> str:

@@ -110,12 +110,19 @@ class Objects:
     def names(self, folder: str) -> dict[str, int]:
         """Names of all objects below a folder, each with the time of its last write by the store's clock, ns."""
 
-        def look() -> dict[str, int]:
+        return {name: info.mtime_ns or 0 for name, info in self._below(folder).items()}
+
+    def sizes(self, folder: str) -> dict[str, int]:
+        """Names of all objects below a folder, each with its bytes."""
+        return {name: info.size or 0 for name, info in self._below(folder).items()}
+
+    def _below(self, folder: str) -> dict[str, Any]:
+        def look() -> dict[str, Any]:
             from pyarrow.fs import FileSelector, FileType
 
             files, base = self._opened()
             found = files.get_file_info(FileSelector(f"{base}/{folder}", recursive=True, allow_not_found=True))
-            return {one.path[len(base) + 1 :]: one.mtime_ns or 0 for one in found if one.type == FileType.File}
+            return {one.path[len(base) + 1 :]: one for one in found if one.type == FileType.File}
 
         return self._tried(look)
 

@@ -22,6 +22,8 @@ class ReadyQueue:
         self.deferred: deque[str] = deque()
         self.blocked_by: dict[str, str] = {}
         self.running: set[str] = set()
+        self.slots, self.gpus = 0, 0.0
+        """How many trials fit side by side, and GPUs there are, as far as is known: for forecasts."""
         for name in plan.nodes:
             self._release(name)
 
@@ -58,6 +60,24 @@ class ReadyQueue:
         self.running.discard(name)
         self.state[name] = "waiting"
         self.deferred.append(name)
+
+    def cancel(self, name: str) -> list[str]:
+        """As `finish` with a failure, of a trial that waits."""
+        self.heap = [entry for entry in self.heap if entry[2] != name]
+        heapq.heapify(self.heap)
+        self.deferred = deque(other for other in self.deferred if other != name)
+        return self.finish(name, "failed")
+
+    def retry(self, name: str) -> None:
+        """Puts a failed trial back, and what it alone had blocked."""
+        for child in [child for child, cause in self.blocked_by.items() if cause == name]:
+            self.state[child] = "waiting"
+            del self.blocked_by[child]
+        self.state[name] = "waiting"
+        for other, state in list(self.state.items()):  # those that another failure blocks, too
+            if state == "failed":
+                self._cut_off(other, "blocked")
+        self._release(name)
 
     def counts(self) -> Counter[str]:
         """Number of trials in each state; `ready` are those that could start now."""

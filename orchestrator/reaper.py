@@ -18,9 +18,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 LOOK_SECONDS = 0.5
+BUSY_SECONDS, BUSY_LOOK_SECONDS = 30.0, 0.05
+"""While Ray starts, whose processes start each other, looks are closer: what has lost its parent before it was seen is
+nobody's."""
 GRACE_SECONDS = 3.0
 """Time for Ray to end by itself once its driver is gone."""
 
+NOBODY = -1
+"""In the place of a driver that is gone."""
 Process = tuple[int, str]
 """A process's id and the time it was started: ids are used again."""
 
@@ -69,11 +74,17 @@ def main(driver: int, scratch: str) -> None:
     """Watches until the driver's end, then ends and removes what it has left."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
-    known: set[Process] = set()
-    while not select.select([sys.stdin], [], [], LOOK_SECONDS)[0]:
+    known, started, pause = set[Process](), time.monotonic(), BUSY_LOOK_SECONDS
+    while not select.select([sys.stdin], [], [], pause)[0]:
+        looked = time.monotonic()
         known = descendants(driver, known)
-    time.sleep(GRACE_SECONDS)
-    for process, _ in known & alive().keys():
+        took = time.monotonic() - looked
+        pause = max(BUSY_LOOK_SECONDS, 4 * took) if looked - started < BUSY_SECONDS else LOOK_SECONDS
+    gone = time.monotonic() + GRACE_SECONDS
+    while time.monotonic() < gone:  # those that are left may start others before they end
+        known = descendants(NOBODY, known)
+        time.sleep(BUSY_LOOK_SECONDS)
+    for process, _ in descendants(NOBODY, known):
         with suppress(ProcessLookupError):
             os.kill(process, signal.SIGKILL)
     shutil.rmtree(scratch, ignore_errors=True)

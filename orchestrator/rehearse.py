@@ -23,19 +23,13 @@ from orchestrator.grid import RESULTS, GridError, load
 from orchestrator.identity import key
 from orchestrator.interrupts import EXIT_INTERRUPTED, draining
 from orchestrator.manifests import Manifests, Request, requests
+from orchestrator.progress import Progress, Tally
 from orchestrator.ready import ReadyQueue
 from orchestrator.sections import Grid
 from orchestrator.shrink import shrink, side
 from orchestrator.spec import Judging, Restoration, SuperResolution, Trial
 from orchestrator.store import Store, write_atomic
-from orchestrator.sweep import (
-    COST,
-    EXIT_DONE,
-    EXIT_INCOMPLETE,
-    PROGRESS_SECONDS,
-    Sweep,
-    provenance,
-)
+from orchestrator.sweep import COST, EXIT_DONE, EXIT_INCOMPLETE, Sweep, provenance
 from orchestrator.work import Work
 
 FOLDER = RESULTS / "rehearsal"
@@ -171,16 +165,18 @@ def _told(study: matrix.Study, planned: plan.Plan) -> str:
 
 def _run_trials(planned: plan.Plan, store: Store, grid: Grid, names: dict[str, str], out: Console) -> schedule.Outcome:
     stop = schedule.Stop(store, "rehearsal")
-    progress: list[show.Progress] = []
+    progress: list[Progress] = []
 
-    def started(address: str, queue: ReadyQueue) -> None:
-        progress.append(show.Progress(out, queue, store, names, PROGRESS_SECONDS * 3))
+    def started(addresses: schedule.Addresses, queue: ReadyQueue) -> None:
+        progress.append(Progress(out, Tally(queue, store, names, grid.runtime.gpus_of)))
         progress[0].__enter__()
 
     listener = schedule.Listener(started, lambda node, status: None, lambda line: out.print(line, markup=False))
     try:
         with draining(stop):
-            return schedule.run(planned, store, grid.runtime, stop, provenance(), listener, rehearsal=True)
+            return schedule.run(
+                planned, store, grid.runtime, stop, provenance(), listener, grid.name, names, rehearsal=True
+            )
     finally:
         for one in progress:
             one.__exit__()

@@ -67,8 +67,8 @@ class Replica(Store):
         """Of this process."""
         self.seen: dict[Address, tuple[lease.Holder, Any]] = {}
         self.looked = -LOOK_SECONDS
-        self.stop, self.stopped = "", False
-        """The request to stop that is looked for, and whether it was seen."""
+        self.stops: dict[str, bool] = {}
+        """The requests to stop that are looked for, and whether they were seen."""
 
     def __str__(self) -> str:
         return self.storage.partition("?")[0]
@@ -121,7 +121,7 @@ class Replica(Store):
         super().finish(work, record, **attempt)
         self._push(record["kind"], record["key"])
 
-    def reopen(self, kind: str, key: str, why: Callable[[], str]) -> bool:
+    def reopen(self, kind: str, key: str, why: Callable[[], str], outcome: str = "damaged") -> bool:
         """As of a folder; the object store's DONE goes first."""
         with self._held(kind, key) as folder:
             there = self.objects.read(done_name((kind, key))) is not None
@@ -130,8 +130,20 @@ class Replica(Store):
             self.objects.delete(done_name((kind, key)))
             self.objects.delete_folder(f"{kind}/{key}/checkpoint")
             discard(folder)
-            note_attempt(folder, outcome="damaged", note=reason)
+            note_attempt(folder, outcome=outcome, note=reason)
             return True
+
+    def size(self, kind: str, key: str) -> int:
+        """Bytes of a trial in the object store."""
+        return sum(self.objects.sizes(f"{kind}/{key}").values())
+
+    def remove(self, kind: str, key: str) -> None:
+        """Removes a trial from the object store and from this node's copy. Copies on other nodes are discarded when
+        somebody looks at them."""
+        with self._held(kind, key) as folder:
+            self.objects.delete(done_name((kind, key)))
+            shutil.rmtree(folder)
+        self.objects.delete_folder(f"{kind}/{key}")  # its history too, which who held it has written last
 
     @contextlib.contextmanager
     def claim(
@@ -232,7 +244,7 @@ class Replica(Store):
         return self.seen[kind, key][0] if (kind, key) in self.seen else None
 
     def progress(self, kind: str, key: str) -> dict[str, Any] | None:
-        """{time, step, steps} of a running trial; None when it has not started or has ended."""
+        """Of a running trial, on any node."""
         self._look_at_claims()
         return self.seen[kind, key][1] if (kind, key) in self.seen else None
 
@@ -259,17 +271,22 @@ class Replica(Store):
         super().forget_stop(name)
         self.objects.delete(f"stop/{name}")
 
+    def stops_requested(self) -> set[str]:
+        """Names of all requests."""
+        return super().stops_requested() | {name.removeprefix("stop/") for name in self.objects.names("stop")}
+
     def stop_requested(self, name: str) -> bool:
         """Whether a sweep's trials are asked to end. The object store is asked the first time, and then at each beat of
         this process's leases: a trial does not wait for a store that does not answer."""
-        if self.stop != name:
-            self.stop, self.stopped = name, False
-            self._look_for_stop()
-        return self.stopped or super().stop_requested(name)
+        if name not in self.stops:
+            self.stops[name] = False
+            self._look_for_stops()
+        return self.stops[name] or super().stop_requested(name)
 
-    def _look_for_stop(self) -> None:
+    def _look_for_stops(self) -> None:
         with contextlib.suppress(OSError):
-            self.stopped = bool(self.stop) and f"stop/{self.stop}" in self.objects.names("stop")
+            there = self.objects.names("stop") if self.stops else ()
+            self.stops = {name: f"stop/{name}" in there for name in self.stops}
 
     def _there(self) -> dict[Address, int]:
         """All trials that are finished in the object store, with the time of their DONE by its clock."""
@@ -294,7 +311,7 @@ class Replica(Store):
     ) -> Iterator[Path]:
         """This node's lease on the copy, and that on the trial."""
         self.folder(kind, key).mkdir(parents=True, exist_ok=True)
-        beats = functools.partial(super().progress, kind, key), self._look_for_stop
+        beats = functools.partial(super().progress, kind, key), self._look_for_stops
         with (
             super().claim(kind, key, give_up, node, sweep) as folder,
             remote_lease.hold(self.objects, f"{kind}.{key}", give_up, node, sweep, *beats) as claim,
@@ -309,6 +326,7 @@ class Replica(Store):
                 yield folder
             finally:
                 del self.claims[kind, key]
+                self.stops.pop(key, None)
                 if (now := self._history(kind, key, known)) != known:
                     with contextlib.suppress(OSError):  # of a store that does not answer: the next attempt tells
                         self._share_history(kind, key, now)

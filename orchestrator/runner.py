@@ -9,8 +9,8 @@ import os
 import socket
 import time
 import traceback
-from collections.abc import Mapping
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, redirect_stderr, redirect_stdout, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,19 +20,23 @@ from orchestrator.lease import STALE_SECONDS
 from orchestrator.manifests import SOURCES
 from orchestrator.remote import open_store
 from orchestrator.spec import decode
-from orchestrator.store import FINISHED, Damaged, Store, note_attempt, note_progress
+from orchestrator.store import FINISHED, Damaged, Printed, Store, note_attempt, note_progress
 
 PATIENCE_SECONDS = STALE_SECONDS + 15.0
 """How long a worker, with all that it reserves, waits for a trial that another driver's worker holds: long enough to
 see whether that one hangs."""
 
 
-def run_trial(config: Mapping[str, Any]) -> str:
+Heard = Callable[[Mapping[str, Any]], None]
+
+
+def run_trial(config: Mapping[str, Any], hear: Heard = lambda said: None) -> str:
     """Runs one prepared trial in this process: done, diverged, interrupted, held by another driver's worker, or
     `without input`: the files of one are damaged, which is unfinished now. Exceptions are noted in the trial's history
-    and raised again, so that Tune retries."""
+    and raised again, so that Tune retries. `hear` takes what is said of its progress, as store.progress gives it."""
     store, kind, key = open_store(config["store"], config["cache"]), config["kind"], config["key"]
     stopped, since = partial(store.stop_requested, config["stop"]), time.monotonic()
+    cancelled = NowAndThen(partial(store.stop_requested, key))
     store.bring(SOURCES)
 
     def impatient() -> bool:
@@ -61,8 +65,11 @@ def run_trial(config: Mapping[str, Any]) -> str:
             made_of = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:16]
             checkpoints = folder / "checkpoint" / made_of
             store.bring_checkpoints(checkpoints)
-            context = _context(config, store, work, checkpoints)
-            record = trial.run(decode(json.loads((folder / "spec.json").read_text())), context)
+            said, printed = Said(folder, config["device"], hear), Printed(folder)
+            context = _context(config, store, work, checkpoints, said, lambda: stopped() or cancelled())
+            said.measured = context.measured
+            with redirect_stdout(printed), redirect_stderr(printed):
+                record = trial.run(decode(json.loads((folder / "spec.json").read_text())), context)
             whole = {**config["identity"], **record, "inputs": inputs, "provenance": config["provenance"]}
             store.finish(work, whole, **started)
         except Interrupted as stop:
@@ -85,13 +92,52 @@ def _damaged_inputs(store: Store, parents: Mapping[str, Mapping[str, str]]) -> s
     return "; ".join(f"{kind}/{key}: {fault}" for (kind, key), fault in found.items())
 
 
-def _context(config: Mapping[str, Any], store: Store, work: Path, checkpoints: Path) -> Any:
+class NowAndThen:
+    """Asks a question once a second at most; a yes stands."""
+
+    def __init__(self, ask: Callable[[], bool]) -> None:
+        self.ask, self.asked, self.answer = ask, time.monotonic(), False
+
+    def __call__(self) -> bool:
+        if not self.answer and time.monotonic() - self.asked > 1.0:
+            self.asked, self.answer = time.monotonic(), self.ask()
+        return self.answer
+
+
+class Said:
+    """Says how far a trial is and how fast it goes, in its folder and to who listens in this process."""
+
+    def __init__(self, folder: Path, device: str, hear: Heard) -> None:
+        self.folder, self.device, self.hear = folder, device, hear
+        self.measured: Mapping[str, float] = {}
+        """What the trial measures of itself (Context.measured)."""
+        self.last: tuple[float, int] | None = None
+        """When it last said something, by the monotonic clock, and its step then."""
+
+    def __call__(self, step: int, steps: int, values: Mapping[str, float]) -> None:
+        now, before = time.monotonic(), self.last
+        self.last = now, step
+        more: dict[str, Any] = {"values": dict(values)} if values else {}
+        if before and step > before[1] and now > before[0]:  # the first time it may have gone on from a checkpoint
+            more["per_second"] = (step - before[1]) / (now - before[0])
+        if "seconds_waiting" in self.measured:
+            more["seconds_waiting"] = self.measured["seconds_waiting"]
+        if self.device.startswith("cuda"):
+            from workers.trial import peak_bytes
+
+            more["gpu_bytes"] = peak_bytes(self.device)["device"]
+        note_progress(self.folder, step, steps, **more)
+        self.hear({"step": step, "steps": steps, **more})
+
+
+def _context(
+    config: Mapping[str, Any], store: Store, work: Path, checkpoints: Path, report: Said, stop: Callable[[], bool]
+) -> Any:
     """`checkpoints` is named by the trial's inputs: one that was trained with others is none of this trial's."""
     from workers import sources
     from workers.context import Context
 
     parents = config["identity"]["parents"]
-    folder = work.parent
     return Context(
         inputs={role: store.folder(parent["kind"], parent["key"]) for role, parent in parents.items()},
         out=work,
@@ -101,7 +147,7 @@ def _context(config: Mapping[str, Any], store: Store, work: Path, checkpoints: P
         count_flops=config.get("rehearsal", False),
         sources=sources.read(store.root / SOURCES, Path(os.path.expandvars(config["cache"])).expanduser()),
         checkpoint_seconds=config["checkpoint_seconds"],
-        report=lambda step, steps, values: note_progress(folder, step, steps),
-        should_stop=partial(store.stop_requested, config["stop"]),
+        report=report,
+        should_stop=stop,
         keep=store.share_checkpoint,
     )

@@ -14,9 +14,10 @@ import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from orchestrator import interrupts, reaper
 from orchestrator.lease import Holder, born
+from orchestrator.meters import SweepMeters, TrialMeters
 from orchestrator.plan import Node, Plan
 from orchestrator.ready import ReadyQueue
 from orchestrator.remote import open_store
@@ -96,12 +98,21 @@ class Stop:
             self.store.request_stop(self.name)
 
 
+@dataclass(frozen=True)
+class Addresses:
+    """Where a running Ray can be looked at."""
+
+    dashboard: str
+    metrics: tuple[str, ...] = ()
+    """Of each node, in Prometheus' format."""
+
+
 @dataclass
 class Listener:
     """What the caller wants to hear while the sweep runs."""
 
-    started: Callable[[str, ReadyQueue], None]
-    """Takes the address of the dashboard and the queue, whose state changes as trials end."""
+    started: Callable[["Addresses", ReadyQueue], None]
+    """Takes where Ray can be looked at and the queue, whose state changes as trials end."""
     ended: Callable[[Node, str], None]
     """Takes a trial and how it ended: done, diverged, failed or interrupted."""
     told: Callable[[str], None]
@@ -115,10 +126,12 @@ def run(
     stop: Stop,
     provenance: Mapping[str, Any],
     listener: Listener,
+    grid: str,
+    names: Mapping[str, str],
     rehearsal: bool = False,
 ) -> Outcome:
-    """Runs what is to do in `plan` and returns when all is done, failed or out of reach, or after `stop`. In a
-    `rehearsal` trials count their operations."""
+    """Runs what is to do in `plan` and returns when all is done, failed or out of reach, or after `stop`. `grid` and
+    the `names` of trials, by key, are for those who watch. In a `rehearsal` trials count their operations."""
     queue = ReadyQueue(plan)
     outcome = Outcome(queue)
     given = {
@@ -135,26 +148,36 @@ def run(
     with tempfile.TemporaryDirectory(prefix="sweep-tune-") as scratch, reaper.guard(scratch):
         try:
             try:
-                address = start_ray()
+                dashboard = start_ray()
             except SystemExit:  # Ray's answer to a SIGTERM: while it starts it puts a handler of its own in place
                 interrupts.end()
-            listener.started(address, queue)
+            listener.started(Addresses(dashboard, _metrics()), queue)
             _check_resources(runtime)
             _check_shared(store, str(given["cache"]))
             folders = Path(scratch) / RUN
-            searcher = ReadyTrials(queue, store, given, outcome, stop, listener, runtime, folders)
-            with _watched(queue, Stalls(store, runtime.hang_seconds, str(given["sweep"])), runtime, listener):
+            searcher = ReadyTrials(queue, store, given, outcome, stop, listener, runtime, folders, names)
+            stalls = Stalls(store, runtime.hang_seconds, str(given["sweep"]))
+            with _watched(queue, stalls, runtime, listener), _metered(SweepMeters(grid, queue, store), listener):
                 _tuner(searcher, runtime, scratch).fit()
         finally:
             ray.shutdown()
             stop.withdraw()
+            _forget(store, queue)
     outcome.interrupted = stop.requested
     return outcome
 
 
+CANCELLED = "cancelled on request; the next sweep, or retry, runs it again"
 RUN = "sweep"
 """Name of Tune's run, whose folder has one for each trial."""
 LOOK_SECONDS = 5.0
+
+
+def _forget(store: Store, queue: ReadyQueue) -> None:
+    """Takes back requests to end single trials that came when there was nothing to end any more."""
+    with suppress(OSError):  # the next sweep does it
+        for name in store.stops_requested() & queue.nodes.keys():
+            store.forget_stop(name)
 
 
 @contextmanager
@@ -180,6 +203,39 @@ def _watched(queue: ReadyQueue, stalls: Stalls, runtime: Runtime, listener: List
     finally:
         ended.set()
         thread.join()
+
+
+@contextmanager
+def _metered(meters: SweepMeters, listener: Listener) -> Iterator[None]:
+    """Within it a thread tells Ray's metrics of the sweep."""
+    ended, hear = threading.Event(), listener.ended
+
+    def tell() -> None:
+        while not ended.wait(LOOK_SECONDS):
+            meters.tell()
+
+    def hear_too(node: Node, status: str) -> None:
+        meters.end(node.kind, status)
+        hear(node, status)
+
+    listener.ended = hear_too
+    thread = threading.Thread(target=tell, name="meters", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+        listener.ended = hear
+
+
+def _metrics() -> tuple[str, ...]:
+    """Where each living node gives its metrics."""
+    return tuple(
+        f"http://{node['NodeManagerAddress']}:{port}/metrics"
+        for node in _nodes()
+        if (port := node["MetricsExportPort"])
+    )
 
 
 def _nodes() -> list[dict[str, Any]]:
@@ -219,6 +275,13 @@ def _why_idle(handed_out: list[Node], stalls: Stalls, runtime: Runtime, seconds:
         f"nothing has run for {seconds:.0f} s: {wanted}: {reason}; nodes: {nodes or 'none'}; "
         f"free: {_of(ray.available_resources())}"
     )
+
+
+def _side_by_side(nodes: Iterable[Mapping[str, float]], runtime: Runtime) -> int:
+    """How many trials fit on nodes of these resources, of the kinds that reserve most."""
+    gpus = max(map(runtime.gpus_of, KINDS))
+    fits = (min(node.get("CPU", 0) // runtime.cpus, node.get("GPU", 0) / gpus if gpus else math.inf) for node in nodes)
+    return max(1, int(sum(fits)))
 
 
 def _of(resources: Mapping[str, float]) -> str:
@@ -309,12 +372,8 @@ def start_ray() -> str:
 
 
 def _tuner(searcher: "ReadyTrials", runtime: Runtime, scratch: str) -> tune.Tuner:
-    def resources(config: Mapping[str, Any]) -> tune.PlacementGroupFactory:
-        gpus = runtime.gpus_of(config["kind"])
-        return tune.PlacementGroupFactory([{"CPU": runtime.cpus, **({"GPU": gpus} if gpus else {})}])
-
     return tune.Tuner(
-        tune.with_resources(TrialActor, resources),
+        TrialActor,
         tune_config=tune.TuneConfig(
             search_alg=searcher, num_samples=-1, reuse_actors=True, trial_dirname_creator=lambda trial: trial.trial_id
         ),
@@ -342,11 +401,12 @@ class ReadyTrials(Searcher):
         listener: Listener,
         runtime: Runtime,
         folders: Path,
+        names: Mapping[str, str],
     ) -> None:
         super().__init__(metric="done", mode="max")
         self.queue, self.store, self.given, self.outcome = queue, store, given, outcome
-        self.stop, self.listener, self.runtime, self.folders = stop, listener, runtime, folders
-        self.most, self.counted = 0, -math.inf
+        self.stop, self.listener, self.runtime, self.folders, self.names = stop, listener, runtime, folders, names
+        self.most, self.counted, self.heeded = 0, -math.inf, -math.inf
         self.trials: dict[str, tuple[Node, int]] = {}
         """By Tune's id: what was handed out, and how many lines its history had then."""
         self.again: Counter[str] = Counter()
@@ -358,6 +418,10 @@ class ReadyTrials(Searcher):
 
     def suggest(self, trial_id: str) -> Any:
         """Config of the next ready trial, None when none is ready yet, FINISHED when none ever will be."""
+        try:
+            self._heed()
+        except OSError as error:
+            self.outcome.fault = error
         if self.stop.requested or self.outcome.fault or self.queue.exhausted():
             return Searcher.FINISHED
         if len(self.queue.running) >= self._room() or (node := self.queue.pop()) is None:
@@ -368,12 +432,24 @@ class ReadyTrials(Searcher):
             self.outcome.fault = error
             return Searcher.FINISHED
         self.trials[trial_id] = node, len(self._history(node))
-        return {"kind": node.kind, "key": node.key, "identity": identity_record(node.spec), **self.given}
+        gpus = self.runtime.gpus_of(node.kind)
+        return {
+            "kind": node.kind,
+            "key": node.key,
+            "identity": identity_record(node.spec),
+            "name": self.names.get(node.key, node.key),
+            "reserves": {"CPU": self.runtime.cpus, **({"GPU": gpus} if gpus else {})},
+            **self.given,
+        }
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """`error` comes once retries are used up."""
         node, before = self.trials.pop(trial_id)
         status = "failed" if error or not result else result["trial_status"]
+        if status == "interrupted" and not self.stop.requested:
+            self.queue.finish(node.key, "failed")
+            self._cancelled(node)
+            return
         if status == "held" or (status == "failed" and self._may_start_again(node, before)):
             self.queue.defer(node.key)
             return
@@ -381,6 +457,37 @@ class ReadyTrials(Searcher):
             self._note_failure(node, trial_id)
         self.queue.finish(node.key, status)
         self.listener.ended(node, status)
+
+    def _heed(self) -> None:
+        """Does now and then what people have asked of single trials (trials.py): to run again, or not to run."""
+        if time.monotonic() - self.heeded < LOOK_SECONDS:
+            return
+        self.heeded = time.monotonic()
+        for name in [name for name, state in self.queue.state.items() if state == "failed"]:
+            node = self.queue.nodes[name]
+            if self.store.status(node.kind, name) != "failed":
+                self.queue.retry(name)
+                self.outcome.tracebacks.pop(name, None)
+                self.listener.told(f"again: {node.kind} {name}, as was asked for")
+        for name in self.store.stops_requested() & self.queue.nodes.keys():
+            if self.queue.state[name] == "waiting":
+                self.queue.cancel(name)
+                self._cancelled(self.queue.nodes[name])
+            elif name not in self.queue.running:  # it had ended when it was asked
+                self.store.forget_stop(name)
+
+    def _cancelled(self, node: Node) -> None:
+        """Tells of a trial that was asked to end, or not to start."""
+        try:
+            self.store.prepare(node.spec)
+            self.store.note(node.kind, node.key, outcome="cancelled")
+            self.store.fail(node.kind, node.key, CANCELLED)
+            self.store.forget_stop(node.key)
+        except OSError as error:
+            self.outcome.fault = error
+        self.outcome.tracebacks[node.key] = CANCELLED
+        self.listener.told(f"cancelled: {node.kind} {node.key}, as was asked for")
+        self.listener.ended(node, "failed")
 
     def __getstate__(self) -> dict[str, Any]:
         """Tune pickles its searcher for a restore that never comes: the store is the truth."""
@@ -398,8 +505,11 @@ class ReadyTrials(Searcher):
     def _room(self) -> int:
         """How many trials to hand out: what the nodes that are there now have CPUs for, and two that wait beside."""
         if time.monotonic() - self.counted > LOOK_SECONDS:
-            cpus = sum(node["Resources"].get("CPU", 0) // self.runtime.cpus for node in _nodes())
+            nodes = [node["Resources"] for node in _nodes()]
+            cpus = sum(node.get("CPU", 0) // self.runtime.cpus for node in nodes)
             self.most, self.counted = max(1, int(cpus)) + 2, time.monotonic()
+            self.queue.gpus = sum(node.get("GPU", 0.0) for node in nodes)
+            self.queue.slots = _side_by_side(nodes, self.runtime)
         return self.most
 
     def _history(self, node: Node) -> list[dict[str, Any]]:
@@ -427,7 +537,12 @@ class ReadyTrials(Searcher):
 
 
 class TrialActor(tune.Trainable):
-    """A process that runs one trial after another."""
+    """A process that runs one trial after another. Its name is what the dashboard shows of it."""
+
+    @classmethod
+    def default_resource_request(cls, config: Mapping[str, Any]) -> tune.PlacementGroupFactory:
+        """What the trial of a config reserves. (tune.with_resources would hide the class in one of its own.)"""
+        return tune.PlacementGroupFactory([config["reserves"]])
 
     def setup(self, config: dict[str, Any]) -> None:
         """Remembers the folder that Tune made for the first trial."""
@@ -446,4 +561,22 @@ class TrialActor(tune.Trainable):
         """The whole trial; Tune sees one result."""
         device = "cuda" if ray.get_gpu_ids() and self.config["device"] == "auto" else "cpu"
         here = {"device": device, "node": ray.get_runtime_context().get_node_id()}
-        return {"trial_status": run_trial({**self.config, **here}), "done": True}
+        kind = self.config["kind"]
+        self.meters = getattr(self, "meters", None) or TrialMeters()
+        with _titled(f"{kind}: {self.config['name']}"):
+            try:
+                status = run_trial({**self.config, **here}, partial(self.meters.hear, kind))
+            finally:
+                self.meters.rest(kind)
+        return {"trial_status": status, "done": True}
+
+
+@contextmanager
+def _titled(words: str) -> Iterator[None]:
+    """Within it the process is called by what it does, as the dashboard's page of nodes, ps and nvidia-smi show it."""
+    before = ray._raylet.getproctitle()
+    ray._raylet.setproctitle(f"ray::{words}")
+    try:
+        yield
+    finally:
+        ray._raylet.setproctitle(before)

@@ -1,8 +1,6 @@
-"""What a person sees in the terminal: the plan, the progress of a sweep, how it ended."""
+"""What a person sees in the terminal: the plan of a sweep, and how it ended. progress.py shows what is between."""
 
 import sys
-import threading
-import time
 from collections import Counter
 from collections.abc import Mapping
 
@@ -18,7 +16,6 @@ from orchestrator.plan import Node, Plan
 from orchestrator.ready import ReadyQueue
 from orchestrator.sections import Grid
 from orchestrator.spec import KINDS
-from orchestrator.store import Store
 
 MOST_REASONS = 12
 MOST_BLOCKED = 10
@@ -113,50 +110,6 @@ def _spell(hours: tuple[float, float]) -> str:
 def own_seconds(node: Node, nodes: Mapping[str, Node]) -> float:
     """Expected seconds of one trial alone: its remaining path less that of its slowest child."""
     return node.remaining - max((nodes[child].remaining for child in node.children), default=0.0)
-
-
-class Progress:
-    """Prints a line about a running sweep now and then, from a thread of its own."""
-
-    def __init__(self, out: Console, queue: ReadyQueue, store: Store, names: dict[str, str], seconds: float) -> None:
-        self.out, self.queue, self.store, self.names, self.seconds = out, queue, store, names, seconds
-        self.work = {name: max(own_seconds(node, queue.nodes), 0.1) for name, node in queue.nodes.items()}
-        self.started = time.monotonic()
-        self.ended = threading.Event()
-        self.thread = threading.Thread(target=self._print_until_ended, name="progress", daemon=True)
-
-    def __enter__(self) -> "Progress":
-        self.thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.ended.set()
-        self.thread.join()
-        self.out.print(self.line(), markup=False)
-
-    def line(self) -> str:
-        """[ 1 min 40 s] 212/1297 trials, 31% of the work; optimize vit, seed 0 (20/50)"""
-        state = dict(self.queue.state)
-        finished = sum(status in ("done", "diverged", "failed") for status in state.values())
-        spent = sum(seconds for name, seconds in self.work.items() if state[name] in ("done", "diverged"))
-        share = 100 * spent / max(sum(self.work.values()), 1e-9)
-        running = "; ".join(filter(None, map(self._running, sorted(self.queue.running.copy()))))
-        trouble = {word: n for word, n in Counter(state.values()).items() if word in ("failed", "blocked", "diverged")}
-        words = "".join(f", {count} {word}" for word, count in sorted(trouble.items()))
-        elapsed = duration(time.monotonic() - self.started)
-        return f"[{elapsed:>11}] {finished}/{len(state)} trials{words}, {share:.0f}% of the work" + (
-            f"; {running}" if running else ""
-        )
-
-    def _print_until_ended(self) -> None:
-        while not self.ended.wait(self.seconds):
-            self.out.print(self.line(), markup=False)
-
-    def _running(self, name: str) -> str:
-        """Name and step of a trial that has started; empty for one that waits in Tune for a free actor."""
-        now = self.store.progress(self.queue.nodes[name].kind, name)
-        steps = f" ({now['step']}/{now['steps']})" if now and now["steps"] else ""
-        return f"{self.names[name]}{steps}" if now else ""
 
 
 def outcome(out: Console, planned: Plan, queue: ReadyQueue, tracebacks: dict[str, str], names: dict[str, str]) -> None:

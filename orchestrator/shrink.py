@@ -35,7 +35,10 @@ def shrink(grid: Grid, folder: Path, judges: set[str], on_gpu: bool) -> Grid:
         update={
             "name": f"{grid.name}-rehearsal",
             "seeds": grid.seeds[:1],
-            "exclude": tuple(entry for entry in grid.exclude if entry.seed in (None, grid.seeds[0])),
+            "exclude": tuple(one for one in grid.exclude if one.seed is None or grid.seeds[0] in one.seed),
+            # What names seeds goes: one seed has all shapes.
+            "when": tuple(one for one in grid.when if one.seed is None and one.only.seed is None),
+            "zip": tuple(one for one in grid.zip if one.seed is None),
             "data": _data(grid, folder / "data"),
             "iqa_sets": _iqa_sets(grid, on_gpu),
             "pretext": _replaced(grid.pretext, steps=steps),

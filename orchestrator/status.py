@@ -1,5 +1,6 @@
 """The verb `status`: how far a grid's sweep is, from any terminal that sees the store. Knows nothing of Ray."""
 
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from rich.console import Console
 from orchestrator import show
 from orchestrator.lease import STALE_SECONDS, Holder
 from orchestrator.plan import TO_DO, Node, Plan
+from orchestrator.progress import Running
 from orchestrator.spec import Trial
 from orchestrator.store import Store
 from orchestrator.sweep import Sweep
@@ -28,8 +30,8 @@ class State:
     """One of `STATES`, by key."""
     waits_for: dict[str, list[str]] = field(default_factory=dict)
     """Keys of the unfinished parents of what is waiting or blocked."""
-    running: dict[str, tuple[Holder, int, int]] = field(default_factory=dict)
-    """Who works on it, its step, and of how many (0: it does not say)."""
+    running: dict[str, tuple[Holder, Running]] = field(default_factory=dict)
+    """Who works on it, and how far it is."""
     failed: dict[str, str] = field(default_factory=dict)
     """The last line of why."""
     work: float = 0.0
@@ -39,13 +41,19 @@ class State:
 
 
 def look(planned: Plan, store: Store, seconds: Callable[[Trial], float]) -> State:
-    """The state of every trial; `seconds` is what one is expected to take."""
-    found = State({})
-    for name, node in planned.nodes.items():
-        found.states[name] = _state(node, found, store)
+    """The state of every trial, and the work; `seconds` is what one is expected to take."""
+    found = states(planned, store)
     spent = {name: seconds(node.spec) for name, node in planned.nodes.items()}
     found.left = sum(spent[name] for name, node in planned.nodes.items() if node.status in TO_DO)
     found.work = 1 - found.left / sum(spent.values()) if spent else 1.0
+    return found
+
+
+def states(planned: Plan, store: Store) -> State:
+    """The state of every trial."""
+    found = State({})
+    for name, node in planned.nodes.items():
+        found.states[name] = _state(node, found, store)
     return found
 
 
@@ -55,8 +63,7 @@ def _state(node: Node, found: State, store: Store) -> str:
         return node.status
     by = store.holder(node.kind, node.key)
     if by and by.seconds < STALE_SECONDS:
-        now = store.progress(node.kind, node.key) or {}
-        found.running[node.key] = by, int(now.get("step", 0)), int(now.get("steps", 0))
+        found.running[node.key] = by, Running.of(node.kind, "", store.progress(node.kind, node.key) or {})
         return "running"
     if node.status == "failed":
         text = (store.folder(node.kind, node.key) / "FAILED").read_text(errors="replace")
@@ -75,10 +82,30 @@ def run(file: Path, as_json: bool, out: Console) -> int:
     if as_json:
         out.print_json(data=to_json(sweep.grid.name, sweep.plan, sweep.names, found))
     else:
-        tell(sweep.grid.name, sweep.plan, sweep.names, found, sweep.basis(), out)
-        if not found.running and sweep.plan.to_do():
-            out.print(f"no trial runs; next: make sweep GRID={file}", markup=False)
+        _tell(sweep, found, out)
     return 0
+
+
+def watch(file: Path, seconds: float, out: Console) -> int:
+    """Shows the state again and again, in the same place on a terminal, until all is done or Ctrl-C; 0."""
+    sweep, height = Sweep(file), 0
+    while True:
+        with out.capture() as captured:
+            _tell(sweep, found := look(sweep.plan, sweep.store, sweep.costs.seconds), out)
+        text = captured.get()
+        out.file.write(f"\x1b[{height}F\x1b[J{text}" if height and out.is_terminal else text)
+        out.file.flush()
+        height = text.count("\n")
+        if not (found.running or sweep.plan.to_do()):
+            return 0
+        time.sleep(seconds)
+        sweep.plan, sweep.names = sweep.replan()
+
+
+def _tell(sweep: Sweep, found: State, out: Console) -> None:
+    tell(sweep.grid.name, sweep.plan, sweep.names, found, sweep.basis(), out)
+    if not found.running and sweep.plan.to_do():
+        out.print(f"no trial runs; next: make sweep GRID={sweep.file}", markup=False)
 
 
 def tell(name: str, planned: Plan, names: Mapping[str, str], found: State, basis: str, out: Console) -> None:
@@ -87,12 +114,14 @@ def tell(name: str, planned: Plan, names: Mapping[str, str], found: State, basis
     words = ", ".join(f"{counts[state]:,} {state}" for state in STATES if counts[state])
     left = f"; about {show.duration(found.left)} of work left ({basis})" if found.left else ""
     out.print(f"{name}: {len(planned.nodes):,} trials: {words}; {found.work:.0%} of the work{left}", markup=False)
-    for key, (by, step, steps) in list(found.running.items())[:MOST_LISTED]:
-        at = f" ({step}/{steps})" if steps else ""
+    for key, (by, at) in list(found.running.items())[:MOST_LISTED]:
         where = f"process {by.process} on {by.host}, last sign of life {show.duration(by.seconds)} ago"
-        out.print(f"  running: {planned.nodes[key].kind} {key}: {names[key]}{at}; {where}", markup=False)
+        told = ", ".join(filter(None, (f"{planned.nodes[key].kind} {key}: {names[key]}", *at.cells()[2:])))
+        out.print(f"  running: {told}; {where}", markup=False)
     for key, error in list(found.failed.items())[:MOST_LISTED]:
         out.print(f"  failed: {planned.nodes[key].kind} {key}: {names[key]}: {error}", markup=False)
+    if found.failed:
+        out.print(f"  why, whole: .venv/bin/python -m orchestrator logs {next(iter(found.failed))}", markup=False)
     reasons = Counter(
         (planned.nodes[key].kind, found.states[key], planned.nodes[parents[0]].kind, found.states[parents[0]])
         for key, parents in found.waits_for.items()
@@ -108,9 +137,10 @@ def to_json(name: str, planned: Plan, names: Mapping[str, str], found: State) ->
         return {"kind": planned.nodes[key].kind, "key": key, "name": names[key], **more}
 
     running = [
-        entry(key, step=step, steps=steps, host=by.host, process=by.process, node=by.node, seconds_silent=by.seconds)
-        for key, (by, step, steps) in found.running.items()
-    ]
+        entry(key, step=at.step, steps=at.steps, per_second=at.per_second, loss=at.loss, gpu_bytes=at.gpu_bytes,
+              host=by.host, process=by.process, node=by.node, seconds_silent=by.seconds)
+        for key, (by, at) in found.running.items()
+    ]  # fmt: skip
     return {
         "grid": name,
         "trials": len(planned.nodes),

@@ -8,7 +8,8 @@
     DONE            the status and the digest of record.json, moved in last: a folder without it is unfinished, whatever
                     else it holds
 
-A trial that failed has `attempts.jsonl` and no DONE. Whoever works on a trial holds the lease `lock` (lease.py) and
+What a trial's process printed, if anything, is in `log.txt`, on the node that ran it. A trial that failed has
+`attempts.jsonl` and no DONE. Whoever works on a trial holds the lease `lock` (lease.py) and
 writes its results to a `work.*` folder of its own, from which they are moved when all of them have reached the disk.
 Whoever gets the lease removes the work folders of those before: a holder that hung, lost its lease and goes on later
 finds no place to write to, and no move of it can succeed.
@@ -16,6 +17,7 @@ finds no place to write to, and no move of it can succeed.
 
 import contextlib
 import hashlib
+import io
 import json
 import os
 import shutil
@@ -32,7 +34,8 @@ from orchestrator.spec import KINDS, Trial, parents
 
 FINISHED = ("done", "diverged")
 WORK = "work."
-OWN = {"spec.json", "record.json", "DONE", "FAILED", "lock", "attempts.jsonl", "progress.json", "checkpoint"}
+LOG = "log.txt"
+OWN = {"spec.json", "record.json", "DONE", "FAILED", "lock", "attempts.jsonl", LOG, "progress.json", "checkpoint"}
 """The store's bookkeeping and the checkpoint: what is no result."""
 
 
@@ -165,7 +168,8 @@ class Store:
         return lease.holder(self.folder(kind, key) / "lock")
 
     def progress(self, kind: str, key: str) -> dict[str, Any] | None:
-        """{time, step, steps} of a running trial; None when it has not started or has ended."""
+        """{time, step, steps, per_second, values, gpu_bytes} of a running trial, the last three where they are known;
+        None when it has not started or has ended."""
         with contextlib.suppress(OSError, ValueError):
             return dict(json.loads((self.folder(kind, key) / "progress.json").read_text()))
         return None
@@ -179,7 +183,7 @@ class Store:
         note_attempt(self.folder(kind, key), **what)
 
     def request_stop(self, name: str) -> None:
-        """Asks the trials of the sweep that looks for `name` to save a checkpoint and end."""
+        """Asks those who look for `name`, a sweep's trials or the one of this key, to save a checkpoint and end."""
         (self.root / "stop").mkdir(parents=True, exist_ok=True)
         (self.root / "stop" / name).touch()
 
@@ -187,8 +191,14 @@ class Store:
         """Takes a request back, where there is one."""
         (self.root / "stop" / name).unlink(missing_ok=True)
 
+    def stops_requested(self) -> set[str]:
+        """Names of all requests."""
+        with contextlib.suppress(FileNotFoundError):
+            return set(os.listdir(self.root / "stop"))
+        return set()
+
     def stop_requested(self, name: str) -> bool:
-        """Whether a sweep's trials are asked to end."""
+        """Whether a sweep's trials, or one trial, are asked to end."""
         return (self.root / "stop" / name).exists()
 
     def workspace(self, kind: str, key: str) -> Path:
@@ -237,15 +247,26 @@ class Store:
         """Digest of all files of a finished trial, from its record."""
         return hashlib.sha256(json.dumps(record.get("files", {}), sort_keys=True).encode()).hexdigest()
 
-    def reopen(self, kind: str, key: str, why: Callable[[], str]) -> bool:
+    def reopen(self, kind: str, key: str, why: Callable[[], str], outcome: str = "damaged") -> bool:
         """Makes a finished trial an unfinished one, without results and checkpoints, if `why()`, asked when nobody else
-        can change it, still gives a reason; whether it did. Raises BlockingIOError while a live process works on it."""
+        can change it, still gives a reason; whether it did. Its history then ends with `outcome`. Raises
+        BlockingIOError while a live process works on it."""
         with self.claim(kind, key) as folder:
             if self.status(kind, key) not in FINISHED or not (reason := why()):
                 return False  # another process was faster
             discard(folder)
-            note_attempt(folder, outcome="damaged", note=reason)
+            note_attempt(folder, outcome=outcome, note=reason)
             return True
+
+    def size(self, kind: str, key: str) -> int:
+        """Bytes of all files of a trial."""
+        return sum(path.stat().st_size for path in self.folder(kind, key).rglob("*") if path.is_file())
+
+    def remove(self, kind: str, key: str) -> None:
+        """Removes a trial with all its files. Raises BlockingIOError while a live process works on it."""
+        with self.claim(kind, key) as folder:
+            discard(folder)  # from here on it is unfinished, whatever happens next
+            shutil.rmtree(folder)
 
     def leftovers(self, kind: str, key: str) -> list[Path]:
         """What a kill after DONE, or a holder that had hung, has left in a finished trial's folder: nobody needs it."""
@@ -316,11 +337,27 @@ def note_attempt(folder: Path, **what: Any) -> None:
         file.write("\n" * cut + json.dumps({"time": round(time.time(), 3), **what}) + "\n")
 
 
-def note_progress(folder: Path, step: int, steps: int) -> None:
-    """Says how far a running trial is, for whoever watches. Not synced to disk: it is worth nothing after a crash."""
+class Printed(io.TextIOBase):
+    """What a trial prints, at the end of its log. A trial that prints nothing has none."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / LOG
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, text: str) -> int:
+        with contextlib.suppress(OSError), open(self.path, "a") as file:  # a full disk ends no training for a word
+            file.write(text)
+        return len(text)
+
+
+def note_progress(folder: Path, step: int, steps: int, **more: Any) -> None:
+    """Says how far a running trial is, for whoever watches. Not synced to disk: it is worth nothing after a crash.
+    `more`: what progress.Running knows, e.g. per_second."""
     temporary = folder / f".progress.{os.getpid()}"
     with contextlib.suppress(OSError):
-        temporary.write_text(json.dumps({"time": time.time(), "step": step, "steps": steps}))
+        temporary.write_text(json.dumps({"time": time.time(), "step": step, "steps": steps, **more}))
         os.replace(temporary, folder / "progress.json")
 
 

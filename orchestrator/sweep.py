@@ -22,6 +22,7 @@ from orchestrator.identity import Address, key
 from orchestrator.interrupts import EXIT_INTERRUPTED, draining
 from orchestrator.manifests import Manifests, requests
 from orchestrator.matrix import FACTORS
+from orchestrator.progress import Progress, Tally
 from orchestrator.ready import ReadyQueue
 from orchestrator.remote import open_store
 from orchestrator.sections import Grid
@@ -34,7 +35,6 @@ EXIT_DAMAGED = -1
 """Within a sweep: an input was damaged, so another round is due."""
 MOST_ROUNDS = 12
 """A disk that damages what is written to it would ask for ever more."""
-PROGRESS_SECONDS = 10.0
 COST = "cost.json"
 """In a grid's results: what its rehearsal measured."""
 TOKEN_HINT = "  (if it asks for a token: .venv/bin/ray get-auth-token)"
@@ -138,14 +138,13 @@ def run(file: Path, out: Console) -> int:
         return EXIT_DONE
     for last in (False, True):
         code, mirror = _run_rounds(sweep, out)
-        if mirror.faults:
-            out.print(
-                f"[yellow]MLflow was not filled[/] ({mirror.faults[0]}); nothing is lost, the next sweep fills it"
-            )
         if code == EXIT_INTERRUPTED:
+            _tell_faults(mirror, out)
             return code
         _check(sweep, out)
         damaged = _aggregate(sweep, out)
+        mirror.publish(sweep.results)
+        _tell_faults(mirror, out)
         if not damaged:
             break
         if last:
@@ -182,7 +181,7 @@ def _run_rounds(sweep: Sweep, out: Console) -> tuple[int, Any]:
     where a damaged trial came back with other bits, as it may under `fast`: its children are stale then."""
     for last in reversed(range(MOST_ROUNDS)):
         _reopen(sweep, sweep.damaged, out)
-        mirror = _mirror(sweep)
+        mirror = mirror_of(sweep, sweep.grid.runtime.tracking)
         code = _run_trials(sweep, mirror, out) if sweep.plan.to_do() else _mirror_only(mirror)
         before = sweep.damaged
         sweep.plan, _ = sweep.replan()
@@ -207,13 +206,16 @@ def _run_trials(sweep: Sweep, mirror: Any, out: Console) -> int:
     from orchestrator import schedule  # imports ray, which a finished sweep does not need
 
     stop = schedule.Stop(sweep.store, f"{socket.gethostname()}-{os.getpid()}")
-    sweep.store.forget_stop(stop.name)  # of a killed driver that had this number
+    for name in sweep.store.stops_requested() & {stop.name, *sweep.plan.nodes}:  # of a killed driver of this number
+        sweep.store.forget_stop(name)
     with ExitStack() as while_running:
 
-        def started(address: str, queue: ReadyQueue) -> None:
+        def started(addresses: schedule.Addresses, queue: ReadyQueue) -> None:
             while_running.enter_context(draining(stop))  # again: Ray has put a handler of its own in the place of ours
-            _announce(sweep, address, out)
-            while_running.enter_context(show.Progress(out, queue, sweep.store, sweep.names, PROGRESS_SECONDS))
+            _announce(sweep, addresses, out)
+            mirror.running = lambda: [queue.nodes[name] for name in sorted(queue.running.copy())]
+            tally = Tally(queue, sweep.store, sweep.names, sweep.grid.runtime.gpus_of)
+            while_running.enter_context(Progress(out, tally))
 
         def ended(node: plan.Node, status: str) -> None:
             if status in ("done", "diverged"):
@@ -221,7 +223,9 @@ def _run_trials(sweep: Sweep, mirror: Any, out: Console) -> int:
 
         while_running.enter_context(draining(stop))
         listener = schedule.Listener(started, ended, lambda line: out.print(f"[yellow]{escape(line)}[/]"))
-        outcome = schedule.run(sweep.plan, sweep.store, sweep.grid.runtime, stop, provenance(), listener)
+        outcome = schedule.run(
+            sweep.plan, sweep.store, sweep.grid.runtime, stop, provenance(), listener, sweep.grid.name, sweep.names
+        )
     states = set(outcome.queue.state.values())
     incomplete = bool(states - {"done", "diverged", "not applicable"})
     mirror.close("KILLED" if outcome.interrupted else "FAILED" if incomplete else "FINISHED")
@@ -242,21 +246,31 @@ def _mirror_only(mirror: Any) -> int:
     return EXIT_DONE
 
 
-def _mirror(sweep: Sweep) -> Any:
-    """A mirror that has been given all that is finished already: it writes only what MLflow lacks."""
+def mirror_of(sweep: Sweep, place: str) -> Any:
+    """A mirror at `place` that has been given all that is finished already: it writes only what MLflow lacks."""
     from orchestrator.tracking import Mirror
 
-    tags = {"sweep": sweep.identity(), "grid": str(sweep.file), "labels": sweep.study.label_kind}
-    mirror = Mirror(sweep.grid.runtime.tracking, sweep.grid.name, sweep.store, sweep.names, tags)
+    made = {name: str(value) for name, value in provenance().items()}
+    tags = {"sweep": sweep.identity(), "grid": str(sweep.file), "labels": sweep.study.label_kind, **made}
+    weights, levels = sweep.grid.runtime.tracked_weights, naming.tags(sweep.study.labels)
+    mirror = Mirror(place, sweep.grid.name, sweep.store, sweep.names, tags, levels, weights)
     for node in sweep.plan.nodes.values():
         if node.status in ("done", "diverged"):
             mirror.add(node)
     return mirror
 
 
-def _announce(sweep: Sweep, address: str, out: Console) -> None:
+def _tell_faults(mirror: Any, out: Console) -> None:
+    if mirror.faults:
+        out.print(f"[yellow]MLflow was not filled[/] ({mirror.faults[0]}); nothing is lost, the next sweep fills it")
+
+
+def _announce(sweep: Sweep, addresses: Any, out: Console) -> None:
     tracking = sweep.grid.runtime.tracking
-    out.print(f"Ray dashboard: {address}" + (TOKEN_HINT if address.startswith("http://127") else ""))
+    out.print(f"Ray dashboard: {addresses.dashboard}" + (TOKEN_HINT if "//127." in addresses.dashboard else ""))
+    for address in addresses.metrics[:1]:
+        more = f" and of {len(addresses.metrics) - 1} more nodes" if len(addresses.metrics) > 1 else ""
+        out.print(f"metrics: {address}{more}")
     out.print(f"MLflow: {tracking}" if "://" in tracking else f"MLflow: make mlflow TRACKING={tracking}")
 
 

@@ -5,19 +5,21 @@ with its key. Evaluations are metrics of the trial that they evaluate: `<data se
 `<test set>/<judge>` of a super-resolution trial. Mirroring is idempotent by key and content: what is there is not
 written again, and a training that came back with other bits gets a run of its own, its old one the tag `superseded`.
 Runs hold the files of their trials too, as mirrored.py lays them out, so that losing the store loses no table either.
+While a training runs its run has `live/` metrics, every half minute; the parent run has the last tables and report.
 """
 
 import logging
 import os
 import queue
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from mlflow import MlflowClient
 from mlflow.artifacts import download_artifacts
-from mlflow.entities import Metric, Param, RunStatus, RunTag
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunStatus, RunTag
 
 from orchestrator import lease, manifests, mirrored
 from orchestrator import spec as specs
@@ -43,6 +45,11 @@ CONTENT = 8
 """Digits of the digest of a trial's files that tell one version of them from another."""
 UNKNOWN = ""
 """What stands for them in mirrors of versions that did not say."""
+LIVE_SECONDS = 30.0
+"""Between two looks at running trials."""
+Levels = Mapping[str, Mapping[str, str]]
+"""By key: the levels of the matrix that a trial answers for, as tags."""
+Running = Callable[[], list[Node]]
 
 
 class Mirror:
@@ -53,8 +60,21 @@ class Mirror:
     sweep fills what is missing from the store.
     """
 
-    def __init__(self, uri: str, experiment: str, store: Store, names: dict[str, str], tags: dict[str, str]) -> None:
-        self.uri, self.experiment, self.store, self.names, self.tags = uri, experiment, store, names, tags
+    def __init__(
+        self,
+        uri: str,
+        experiment: str,
+        store: Store,
+        names: dict[str, str],
+        tags: dict[str, str],
+        levels: Levels | None = None,
+        weights: mirrored.Weights = "copy",
+    ) -> None:
+        self.uri, self.store = uri, store
+        self.experiment = experiment
+        self.make: Callable[[], Writer] = lambda: Writer(uri, experiment, store, names, tags, levels, weights)
+        self.running: Running = list
+        """What runs now, for `live/` metrics; the sweep says it."""
         self.faults: list[str] = []
         self.missed: list[Node] = []
         self.writer: Any = None
@@ -81,10 +101,31 @@ class Mirror:
         if self.writer:
             self._guarded(lambda: mirrored.write_links(self.store.root, self.experiment, self.writer.links()))
 
+    def publish(self, results: Path) -> None:
+        """Keeps a sweep's tables and report, where there are any, with its parent run, in the place of others. After
+        `close`; not where that has met a fault."""
+        if not self.faults and (results / "report.html").exists():
+            self._guarded(lambda: self.writer.publish(results))
+
     def _work(self) -> None:
         self._guarded(self._open)
-        while (node := self.waiting.get()) is not None:
+        looked = time.monotonic()
+        while True:
+            try:
+                node = self.waiting.get(timeout=max(LIVE_SECONDS - (time.monotonic() - looked), 0.01))
+            except queue.Empty:
+                looked = time.monotonic()
+                if not self.faults:
+                    self._guarded(self._tell_live)
+                continue
+            if node is None:
+                return
             self._write(node)
+
+    def _tell_live(self) -> None:
+        for node in self.running():
+            if node.kind in specs.TRAINING_KINDS and (said := self.store.progress(node.kind, node.key)):
+                self.writer.live(node, said)
 
     def _write(self, node: Node) -> None:
         if not self.faults:
@@ -98,7 +139,7 @@ class Mirror:
         self.writer.write(node)
 
     def _open(self) -> None:
-        self.writer = Writer(self.uri, self.experiment, self.store, self.names, self.tags)
+        self.writer = self.make()
 
     def _guarded(self, action: Any) -> None:
         try:
@@ -111,8 +152,17 @@ class Mirror:
 class Writer:
     """Writes to MLflow what it does not have yet. Raises what MLflow raises."""
 
-    def __init__(self, uri: str, experiment: str, store: Store, names: dict[str, str], tags: dict[str, str]) -> None:
-        self.store, self.names = store, names
+    def __init__(
+        self,
+        uri: str,
+        experiment: str,
+        store: Store,
+        names: dict[str, str],
+        tags: dict[str, str],
+        levels: Levels | None = None,
+        weights: mirrored.Weights = "copy",
+    ) -> None:
+        self.store, self.names, self.levels, self.weights = store, names, levels or {}, weights
         make_database(uri)
         self.client = client_of(uri)
         found = self.client.get_experiment_by_name(experiment)
@@ -125,6 +175,8 @@ class Writer:
         self.runs: dict[str, str] = {run.data.tags["key"]: run.info.run_id for run in valid if "key" in run.data.tags}
         whole = [run.data.tags for run in valid if run.data.tags.get("mirrored") == WITH_FILES]
         self.complete = {tags["key"]: tags.get("content", UNKNOWN) for tags in whole}
+        self.begun: set[str] = set()
+        """Keys of trainings whose runs have live metrics of this sweep."""
         self.evaluations = {run.info.run_id: evaluations_of(run) for run in reversed(valid)}
         sweep = tags["sweep"]
         parent = next((run for run in runs if run.data.tags.get("sweep") == sweep and "key" not in run.data.tags), None)
@@ -139,14 +191,40 @@ class Writer:
         elif node.kind in ("benchmark", "judging"):
             self._evaluation(node)
 
+    def live(self, node: Node, said: Mapping[str, Any]) -> None:
+        """Notes how far a running training is: `live/loss` and the like, by step."""
+        if not said.get("steps"):
+            return
+        run = self.runs.get(node.key) or self._start(self.names[node.key], self._tags(node, {}))
+        self.runs[node.key] = run
+        self.begun.add(node.key)
+        now, step = round(1000 * time.time()), int(said["step"])
+        values = {**said.get("values", {}), "progress": step / said["steps"]}
+        values |= {"steps_per_second": said["per_second"]} if "per_second" in said else {}
+        metrics = [Metric(f"live/{name}", float(value), now, step) for name, value in values.items()]
+        self.client.log_batch(run, metrics=metrics)
+
     def close(self, status: str) -> None:
-        """Ends the parent run."""
+        """Ends the parent run, and those of trainings that this sweep has begun and not finished."""
+        for name in self.begun - self.complete.keys():
+            self.client.set_terminated(self.runs[name], "KILLED" if status == "KILLED" else "FAILED")
         self.client.set_terminated(self.parent, status)
+
+    def publish(self, results: Path) -> None:
+        """Keeps tables and report with the parent run."""
+        digest = sha256(results / "report.html")
+        if self.client.get_run(self.parent).data.tags.get("report") == digest:
+            return
+        self.client.log_artifact(self.parent, str(results / "report.html"))
+        for file in sorted((results / "tables").glob("*.csv")):
+            self.client.log_artifact(self.parent, str(file), "tables")
+        self.client.set_tag(self.parent, "report", digest)
 
     def links(self) -> dict[str, Any]:
         """The experiment, and the run of every trial and evaluation in it: of this sweep and of those before it."""
         evaluations = {name: run for run, names in self.evaluations.items() for name in names}
-        return {"experiment": self.experiment, "runs": {**evaluations, **self.runs}}
+        trained = {name: run for name, run in self.runs.items() if name not in self.begun - self.complete.keys()}
+        return {"experiment": self.experiment, "runs": {**evaluations, **trained}}
 
     def _training(self, node: Node) -> None:
         record = self.store.record(node.kind, node.key)
@@ -155,15 +233,23 @@ class Writer:
             return
         if known is not None:
             self.client.set_tag(self.runs.pop(node.key), SUPERSEDED, content)
-        run = self.runs.get(node.key) or self._start(self.names[node.key], self._tags(node, record))
+        tags = self._tags(node, record)
+        run = self.runs.get(node.key)
+        if run:  # begun while it ran, or cut short
+            self.client.log_batch(run, tags=[RunTag(name, value) for name, value in tags.items()])
+        run = run or self._start(self.names[node.key], tags)
         self.runs[node.key] = run
         folder = self.store.folder(node.kind, node.key)
+        self.client.log_inputs(run, [_dataset(*one) for one in mirrored.data_sets(node.spec)])
         for parameters in _chunks(mirrored.parameters(node.spec), PARAMETERS_PER_REQUEST):
             self.client.log_batch(run, params=[Param(name, value) for name, value in parameters])
         for points in _chunks(mirrored.points(folder, record), METRICS_PER_REQUEST):
             self.client.log_batch(run, metrics=[Metric(name, value, 0, step) for name, value, step in points])
-        for file in sorted((folder / "weights").glob("*")):
-            self.client.log_artifact(run, str(file), mirrored.WEIGHTS)
+        if self.weights == "copy":
+            for file in sorted((folder / "weights").glob("*")):
+                self.client.log_artifact(run, str(file), mirrored.WEIGHTS)
+        elif self.weights == "link":
+            self.client.set_tag(run, "weights", f"{self.store}/{node.kind}/{node.key}/weights")
         self._files(run, node)
         self.client.set_tag(run, "content", content)
         self.client.set_tag(run, "mirrored", WITH_FILES)
@@ -205,10 +291,17 @@ class Writer:
         return str(run.info.run_id)
 
     def _tags(self, node: Node, record: dict[str, Any]) -> dict[str, str]:
+        """`record` is empty for a trial that runs."""
         provenance = {name: str(value) for name, value in record.get("provenance", {}).items()}
-        parents = " ".join(parent["key"] for parent in record["parents"].values())
-        own = {"kind": node.kind, "key": node.key, "status": record["status"], "parents": parents}
+        own = {"kind": node.kind, "key": node.key, "status": record.get("status", "running")}
+        own |= {"parents": " ".join(node.parents), **self.levels.get(node.key, {})}
         return {"mlflow.parentRunId": self.parent, **own, **provenance}
+
+
+def _dataset(name: str, digest: str, use: str) -> DatasetInput:
+    """MLflow's entry of a data set that a training uses for training or validation."""
+    source = Dataset(name=name, digest=digest[:36], source_type="local", source="{}")
+    return DatasetInput(source, [InputTag("mlflow.data.context", use)])
 
 
 def tracking_uri(place: str) -> str:

@@ -1,6 +1,6 @@
 """Reads YAML and remembers on which line each value stands, so that an error can point at it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path as File
 from typing import Any
 
@@ -21,6 +21,21 @@ class Document:
     file: File
     value: Any
     lines: dict[Path, int]
+    places: dict[Path, str] = field(default_factory=dict)
+    """`file:line` of each value, where they stand in several files (composing.py)."""
+    included: tuple[File, ...] = ()
+    """The other files."""
+
+    @property
+    def sources(self) -> tuple[File, ...]:
+        """All files that values stand in, the document's own last."""
+        return (*self.included, self.file)
+
+    def place(self, path: Path) -> str:
+        """`file:line` of the value at `path`, or of its nearest ancestor that stands in a file."""
+        while path and path not in self.lines:
+            path = path[:-1]
+        return self.places.get(path) or f"{self.file}:{self.lines.get(path, 1)}"
 
     def line(self, path: Path) -> int:
         """Line of the value at `path`, or of its nearest ancestor that stands in the file (a missing key has none)."""
@@ -35,6 +50,8 @@ class YamlProblem(ValueError):
     def __init__(self, line: int, message: str) -> None:
         super().__init__(message)
         self.line = line
+        self.file: File | None = None
+        """Where it is another than the one that was asked for."""
 
 
 def read(file: File) -> Document:

@@ -44,6 +44,7 @@ class Checkpoints:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
+            os.stat(self.scratch)  # a holder that hung meanwhile would leave a folder in a trial that is finished
             self.folder.mkdir(parents=True, exist_ok=True)
             os.replace(temporary, path)
         except OSError:

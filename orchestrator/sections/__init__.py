@@ -2,9 +2,9 @@
 
 from orchestrator.sections.axes import (
     BackboneLevel,
+    Condition,
     DiscriminatorAxis,
     DiscriminatorLevel,
-    Exclude,
     Matrix,
     WeightsFile,
     discriminator_levels,
@@ -29,11 +29,11 @@ __all__ = [
     "AgreementChange",
     "BackboneLevel",
     "Claim",
+    "Condition",
     "DataSection",
     "Difference",
     "DiscriminatorAxis",
     "DiscriminatorLevel",
-    "Exclude",
     "Grid",
     "ImageFolders",
     "IqaFolder",

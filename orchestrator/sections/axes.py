@@ -1,13 +1,14 @@
 """The axes of the matrix: backbones, losses, discriminators, initializations, tasks."""
 
 import itertools
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag
 from pydantic_core import PydanticCustomError
 
 from orchestrator import spec
-from orchestrator.sections.common import Section, Weight, listed
+from orchestrator.sections.common import Section, Seed, Weight, listed
 
 RELEASED = "released"
 
@@ -34,16 +35,16 @@ class BackboneLevel(Section):
 
 
 Start = Literal["random", "pretext", "released"]
-Starts = Annotated[tuple[Start, ...], BeforeValidator(listed), Field(min_length=1)]
+Starts = Annotated[tuple[Start, ...], listed, Field(min_length=1)]
 
 
 class DiscriminatorAxis(Section):
     """Discriminators: every head x every backbone x every start (x every adversarial weight, where it is a factor)."""
 
-    head: Annotated[tuple[spec.Head, ...], BeforeValidator(listed), Field(min_length=1)]
-    backbone: Annotated[tuple[str, ...], BeforeValidator(listed), Field(min_length=1)]
+    head: Annotated[tuple[spec.Head, ...], listed, Field(min_length=1)]
+    backbone: Annotated[tuple[str, ...], listed, Field(min_length=1)]
     start: Starts
-    weight: Annotated[tuple[Weight, ...], BeforeValidator(listed), Field(min_length=1)] | None = None
+    weight: Annotated[tuple[Weight, ...], listed, Field(min_length=1)] | None = None
 
 
 def _no_yaml_booleans(value: Any) -> Any:
@@ -103,15 +104,42 @@ class Matrix(Section):
     task: tuple[spec.Task, ...] = ()
 
 
-class Exclude(Section):
-    """Leaves out the cells that have all the levels named here."""
+Levels = Annotated[tuple[str, ...], listed, Field(min_length=1)]
+Seeds = Annotated[tuple[Seed, ...], listed, Field(min_length=1)]
 
-    loss: str | None = None
-    discriminator: str | None = None
-    initialization: str | None = None
-    task: str | None = None
-    seed: int | None = None
 
-    def named(self) -> dict[str, str | int]:
-        """Only the factors that this entry names."""
-        return {name: value for name, value in self if value is not None}
+class Condition(Section):
+    """Levels of factors, one or a list of each. A cell meets it that has one of the levels of every factor named."""
+
+    loss: Levels | None = None
+    discriminator: Levels | None = None
+    initialization: Levels | None = None
+    task: Levels | None = None
+    seed: Seeds | None = None
+
+    def named(self) -> dict[str, tuple[str | int, ...]]:
+        """Only the factors that it names."""
+        return {name: getattr(self, name) for name in Condition.model_fields if getattr(self, name) is not None}
+
+    def met(self, cell: Mapping[str, object]) -> bool:
+        """Whether a cell, as level by factor, meets it."""
+        return all(cell[name] in levels for name, levels in self.named().items())
+
+
+class When(Condition):
+    """Of the cells that meet it, only those stay that meet `only`, too."""
+
+    only: Condition
+
+
+class Zip(Condition):
+    """Factors that go together: a cell that has one of the levels of every factor named stays where they stand at the
+    same position of their lists. Levels that are not listed combine freely."""
+
+    def met(self, cell: Mapping[str, object]) -> bool:
+        """Whether a cell stays."""
+        named = self.named()
+        return not super().met(cell) or any(
+            all(cell[name] == level for name, level in zip(named, levels, strict=True))
+            for levels in zip(*named.values(), strict=True)
+        )

@@ -13,9 +13,9 @@ ALL, ADVERSARIAL, NONE = "all", "adversarial", "none"
 """Words for discriminators: every one, every one but none, and none itself."""
 
 Text = Annotated[str, Field(min_length=1)]
-Texts = Annotated[tuple[Text, ...], BeforeValidator(listed), Field(min_length=1)]
-Seeds = Annotated[tuple[int, ...], BeforeValidator(listed), Field(min_length=1)]
-Numbers = Annotated[tuple[float, ...], BeforeValidator(listed), Field(min_length=1)]
+Texts = Annotated[tuple[Text, ...], listed, Field(min_length=1)]
+Seeds = Annotated[tuple[int, ...], listed, Field(min_length=1)]
+Numbers = Annotated[tuple[float, ...], listed, Field(min_length=1)]
 
 
 def _claim_name(name: str) -> str:

@@ -4,13 +4,13 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag
+from pydantic import Discriminator, Field, Tag
 
 from orchestrator import spec
 from orchestrator.sections.common import Fraction, Name, Names, Positive, Section, Seed, listed
 
 Folder = Annotated[str, Field(min_length=1)]
-Folders = Annotated[tuple[Folder, ...], BeforeValidator(listed), Field(min_length=1)]
+Folders = Annotated[tuple[Folder, ...], listed, Field(min_length=1)]
 
 
 class IqaFolder(Section):
@@ -25,7 +25,7 @@ class ImageFolders(Section):
 
     layout: Literal["images"]
     folder: Folders
-    low: Annotated[tuple[Folder, ...], BeforeValidator(listed)] = ()
+    low: Annotated[tuple[Folder, ...], listed] = ()
 
 
 DataSet = Annotated[

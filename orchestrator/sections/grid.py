@@ -5,7 +5,15 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from orchestrator import spec
-from orchestrator.sections.axes import BackboneLevel, DiscriminatorLevel, Exclude, Matrix, discriminator_levels
+from orchestrator.sections.axes import (
+    BackboneLevel,
+    Condition,
+    DiscriminatorLevel,
+    Matrix,
+    When,
+    Zip,
+    discriminator_levels,
+)
 from orchestrator.sections.claims import Claim, ClaimName
 from orchestrator.sections.common import Name, Section, Seed
 from orchestrator.sections.data import DataSection, IqaSets, PhotographSplit
@@ -20,7 +28,10 @@ class Grid(Section):
     numerics: spec.Numerics
     backbones: Annotated[dict[Name, BackboneLevel], Field(min_length=1)]
     matrix: Matrix
-    exclude: tuple[Exclude, ...] = ()
+    exclude: tuple[Condition, ...] = ()
+    """Cells that meet one of them are left out."""
+    when: tuple[When, ...] = ()
+    zip: tuple[Zip, ...] = ()
     baselines: tuple[Literal["pixel"], ...] = ()
     photographs: PhotographSplit | None = None
     data: DataSection | None = None

@@ -32,7 +32,8 @@ def _generator(value: Any) -> Any:
     return {name: tuple(size) if isinstance(size, list) else size for name, size in sizes.items()}
 
 
-Generator = Annotated[spec.SwinIR, BeforeValidator(_generator)]
+WrittenGenerator = Literal["swinir-light", "swinir-medium", "swinir-large"] | spec.SwinIR
+Generator = Annotated[spec.SwinIR, BeforeValidator(_generator, json_schema_input_type=WrittenGenerator)]
 
 
 class Optimization(Section):
@@ -160,6 +161,9 @@ class Runtime(Section):
 
     storage: Annotated[str, Field(min_length=1)] = "results/store"
     tracking: Annotated[str, Field(min_length=1)] = "results/mlflow.db"
+    tracked_weights: Literal["copy", "link", "none"] = "copy"
+    """What MLflow holds of weights: copies, a tag with their place in the store, or nothing. `restore --weights` needs
+    copies."""
     cache: Annotated[str, Field(min_length=1)] = "results/cache"
     """Decoded pixels and tables that can be computed again; best on a disk of the node."""
     max_failures: Annotated[int, Field(ge=0)] = 3

@@ -95,7 +95,7 @@ def sweep(side: str, trials: int, folder: Path) -> dict[str, Any]:
 
     schedule.ray.shutdown = weigh_and_shut_down
     stop, listener = schedule.Stop(store, "stop"), schedule.Listener(lambda address, queue: None, ended, print)
-    schedule.run(found, store, runtime, stop, {}, listener)
+    schedule.run(found, store, runtime, stop, {}, listener, "no-op", {})
     if mirror:
         mirror.close("FINISHED")
         assert not mirror.faults, mirror.faults

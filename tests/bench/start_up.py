@@ -1,7 +1,4 @@
-"""How long commands take that run no trial: whole processes, from the command line to its end.
-
-`status` is left out until there is such a verb.
-"""
+"""How long commands take that run no trial: whole processes, from the command line to its end."""
 
 import os
 import subprocess
@@ -35,6 +32,7 @@ def report(device: str) -> str:
             return "\n".join([*lines, "", f"On `{DEMO}` not measured: no finished sweep here; `make sweep` first."])
         run(["orchestrator", "sweep", DEMO])  # tables and mirror are up to date after it
         lines.append(row("`make sweep` on the finished demo", ["orchestrator", "sweep", DEMO], "3 s"))
+        lines.append(row("`status` of the finished demo", ["orchestrator", "status", DEMO], "2 s"))
         command = ["orchestrator.aggregate", "--grid", DEMO, "--out", folder]
         lines.append(row("`aggregate` on the demo", command, "10 s"))
     return "\n".join([*lines, "", f"Median of {ROUNDS} runs, interpreter and imports included."])

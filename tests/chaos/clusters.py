@@ -18,6 +18,8 @@ class Cluster:
 
     process: subprocess.Popen[str]
     address: str
+    dashboard: str = ""
+    """`http://...`, where it has one."""
 
     def add(self) -> None:
         """A node joins."""
@@ -35,13 +37,13 @@ class Cluster:
 
 
 @contextmanager
-def cluster(nodes: int) -> Iterator[Cluster]:
+def cluster(nodes: int, dashboard: bool = False) -> Iterator[Cluster]:
     """One with so many nodes, which looks for nodes that do not answer more often than is usual."""
-    command = [sys.executable, str(Path(__file__).with_name("raylets.py")), str(nodes)]
+    command = [sys.executable, str(Path(__file__).with_name("raylets.py")), str(nodes), str(int(dashboard))]
     with subprocess.Popen(
         command, env=os.environ | MANY, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
         assert process.stdin
         assert process.stdout
-        yield Cluster(process, process.stdout.readline().strip())
+        yield Cluster(process, *process.stdout.readline().split())
         process.stdin.close()

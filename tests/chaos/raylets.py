@@ -1,9 +1,11 @@
-"""Several Ray nodes on one machine, until standard input is closed; prints the address. A line `add` on standard input
+"""Several Ray nodes on one machine, until standard input is closed; prints the address, and that of the dashboard where
+one is asked for. A line `add` on standard input
 adds a node, `remove` kills the oldest; each is answered when it is done. Each node has a variable NODE of its own, a
 folder below that which the variable NODES names."""
 
 import itertools
 import os
+import socket
 import sys
 
 from ray.cluster_utils import Cluster
@@ -14,13 +16,21 @@ QUICK = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 1000, "he
          "health_check_failure_threshold": 3}  # fmt: skip
 
 
-def main(nodes: int) -> None:
-    head = {"num_cpus": 0, "include_dashboard": False, "object_store_memory": MEMORY, "_system_config": QUICK}
+def free_port() -> int:
+    """One that nobody listens on now."""
+    with socket.create_server(("", 0)) as free:
+        return int(free.getsockname()[1])
+
+
+def main(nodes: int, dashboard: bool) -> None:
+    head = {"num_cpus": 0, "include_dashboard": dashboard, "object_store_memory": MEMORY, "_system_config": QUICK}
+    if dashboard:  # whose usual ports another Ray of this machine may have
+        head |= {"dashboard_port": free_port(), "dashboard_agent_listen_port": free_port()}
     cluster = Cluster(initialize_head=True, head_node_args=head)
     names = (f"{os.environ.get('NODES', '')}/{number}" for number in itertools.count())
     there = [cluster.add_node(**NODE, wait=False, env_vars={"NODE": next(names)}) for _ in range(nodes)]
     cluster.wait_for_nodes()
-    print(cluster.address, flush=True)
+    print(cluster.address, f"http://{cluster.webui_url}" if dashboard else "", flush=True)
     for line in sys.stdin:
         if line == "add\n":
             there.append(cluster.add_node(**NODE, env_vars={"NODE": next(names)}))
@@ -31,4 +41,4 @@ def main(nodes: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    main(int(sys.argv[1]), sys.argv[2] == "1")

@@ -302,3 +302,21 @@ def test_resources_that_no_node_has_are_told_instead_of_waited_for(tmp_path: Pat
     assert "runtime: a trial reserves cpus: 4096 and gpus: 0, but the nodes have" in output
     assert "Traceback" not in output
     assert not folder.finished()
+
+
+def test_a_new_mlflow_is_filled_from_the_store(undisturbed: Folder, tmp_path: Path) -> None:
+    from mlflow import MlflowClient
+
+    def seen(database: Path) -> list[tuple[str, int]]:
+        client = MlflowClient(f"sqlite:///{database}")
+        runs = client.search_runs([client.get_experiment_by_name("micro").experiment_id], max_results=1000)
+        report = [file.path for run in runs for file in client.list_artifacts(run.info.run_id) if "html" in file.path]
+        assert report == ["report.html"]
+        counts = [sum(not name.startswith("live/") for name in run.data.metrics) for run in runs]
+        return sorted((run.info.run_name, count) for run, count in zip(runs, counts, strict=True))
+
+    place = tmp_path / "new" / "mlflow.db"
+    code, output = undisturbed.run("orchestrator", "mirror", "grid.yaml", "--tracking", str(place))
+    planned = len(undisturbed.store.index())
+    assert (code, output.strip()) == (0, f"{place}: {planned} of {planned} trials of micro")
+    assert seen(place) == seen(undisturbed.path / "results/mlflow.db")

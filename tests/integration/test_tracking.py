@@ -36,6 +36,7 @@ class Finished:
         study = matrix.expand(load(GRID), Manifests())
         self.nodes = list(plan.build((label.spec for label in study.labels), {}, lambda spec: 1.0).nodes.values())
         self.names = naming.names(study.labels, (node.spec for node in self.nodes))
+        self.levels = naming.tags(study.labels)
         for number, node in enumerate(self.nodes):
             self.finish(node, {"mean": float(number), "srcc": 0.5})
 
@@ -51,7 +52,12 @@ class Finished:
         self.store.finish(out, record)
 
     def writer(self) -> Writer:
-        return Writer(self.uri, "micro", self.store, self.names, {"sweep": "abc"})
+        return Writer(self.uri, "micro", self.store, self.names, {"sweep": "abc"}, self.levels)
+
+    def runs(self) -> list[Any]:
+        """MLflow's, newest first."""
+        client = MlflowClient(f"sqlite:///{self.uri}")
+        return client.search_runs([client.get_experiment_by_name("micro").experiment_id], max_results=1000)
 
     def contents(self) -> dict[str, Any]:
         """Everything that a person sees in MLflow, without its random ids and times."""
@@ -93,6 +99,78 @@ def test_writing_again_changes_nothing(finished: Finished) -> None:
     optimized = next(v for k, v in contents.items() if k.startswith("optimize vgg-r under patch-convnext-pretext"))
     assert optimized["curve"] == [(0, 1.0), (1, 0.5)]
     assert optimized["metrics"].keys() >= {"natural/piqe", "natural/psnr", "seconds"}
+
+
+def test_a_run_is_tagged_with_its_levels_and_lists_its_data(finished: Finished) -> None:
+    writer = finished.writer()
+    for node in finished.nodes:
+        writer.write(node)
+    runs = {run.info.run_name: run for run in finished.runs()}
+    optimized = runs["optimize vgg-r under patch-convnext-pretext, seed 0"]
+    levels = {"kind": "super_resolution", "loss": "vgg-r", "discriminator": "patch-convnext-pretext", "seed": "0"}
+    assert levels.items() <= optimized.data.tags.items()
+    model = next(run for name, run in runs.items() if name.startswith("IQA model fr convnext from gan (vgg-r"))
+    assert {"initialization": "gan", "task": "fr", "start": "pretext"}.items() <= model.data.tags.items()
+    used = {one.tags[0].value: one.dataset for one in optimized.inputs.dataset_inputs}
+    assert used.keys() == {"training", "validation"}
+    assert used["training"].name == "train"
+    assert used["training"].digest != used["validation"].digest
+
+
+def test_a_running_training_has_live_metrics_in_the_run_that_it_ends_in(finished: Finished) -> None:
+    first, other = [node for node in finished.nodes if node.kind == "pretext" or node.kind == "super_resolution"][:2]
+    writer = finished.writer()
+    for step in (10, 20):
+        said = {"step": step, "steps": 40, "per_second": 2.0, "values": {"loss": 1 / step}}
+        writer.live(first, said)
+        writer.live(other, said)
+    run = next(run for run in finished.runs() if run.data.tags.get("key") == first.key)
+    assert (run.info.status, run.data.tags["status"]) == ("RUNNING", "running")
+    client = MlflowClient(f"sqlite:///{finished.uri}")
+    points = client.get_metric_history(run.info.run_id, "live/loss")
+    assert [(point.step, point.value) for point in points] == [(10, 0.1), (20, 0.05)]
+    assert {"live/progress": 0.5, "live/steps_per_second": 2.0}.items() <= run.data.metrics.items()
+    writer.write(first)
+    writer.close("FAILED")
+    by_key = {run.data.tags.get("key"): run for run in finished.runs()}
+    assert len(by_key) == 3
+    assert by_key[first.key].info.run_id == run.info.run_id
+    assert by_key[first.key].info.status == "FINISHED"
+    assert by_key[first.key].data.tags["status"] == "done"
+    assert by_key[other.key].info.status == "FAILED"
+    assert set(writer.links()["runs"]) == {first.key}, "what has not ended has nothing to show yet"
+
+
+@pytest.mark.parametrize("weights", ["copy", "link", "none"])
+def test_weights_are_copied_linked_or_left(weights: Any, finished: Finished) -> None:
+    node = next(node for node in finished.nodes if node.kind == "pretext")
+    folder = finished.store.folder(node.kind, node.key)
+    (folder / "weights").mkdir()
+    (folder / "weights/backbone.safetensors").write_bytes(b"x")
+    writer = Writer(finished.uri, "micro", finished.store, finished.names, {"sweep": "abc"}, weights=weights)
+    writer.write(node)
+    client = MlflowClient(f"sqlite:///{finished.uri}")
+    run = client.get_run(writer.runs[node.key])
+    copied = [file.path for file in client.list_artifacts(run.info.run_id, "weights")]
+    assert copied == (["weights/backbone.safetensors"] if weights == "copy" else [])
+    assert run.data.tags.get("weights") == (str(folder / "weights") if weights == "link" else None)
+
+
+def test_tables_and_report_lie_with_the_parent_run(finished: Finished, tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    (results / "tables").mkdir(parents=True)
+    (results / "tables/a.csv").write_text("1")
+    client = MlflowClient(f"sqlite:///{finished.uri}")
+    for report in ("one", "two"):
+        (results / "report.html").write_text(report)
+        mirror = Mirror(finished.uri, "micro", finished.store, finished.names, {"sweep": "abc"})
+        mirror.close("FINISHED")
+        mirror.publish(results)
+        assert mirror.faults == []
+        parent = next(run for run in finished.runs() if run.data.tags.get("sweep") == "abc")
+        artifacts = client.list_artifacts(parent.info.run_id)
+        assert sorted(file.path for file in artifacts) == ["report.html", "tables"]
+        assert Path(client.download_artifacts(parent.info.run_id, "report.html")).read_text() == report
 
 
 def test_a_trial_that_came_back_with_other_bits_is_written_again(finished: Finished) -> None:

@@ -25,8 +25,8 @@ FINITE = "allowed: a finite number"
 WEIGHT = "allowed: a finite number from 0 up, calibrated, {calibrated: NUMBER}"
 AXIS = "{head: ..., backbone: ..., start: ...}"
 TOP = (
-    "name, seeds, numerics, backbones, matrix, exclude, baselines, photographs, data, iqa_sets, pretext, fr_iqa, "
-    "super_resolution, iqa_transfer, judges, claims, runtime"
+    "name, seeds, numerics, backbones, matrix, exclude, when, zip, baselines, photographs, data, iqa_sets, pretext, "
+    "fr_iqa, super_resolution, iqa_transfer, judges, claims, runtime"
 )
 
 

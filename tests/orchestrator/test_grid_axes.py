@@ -13,7 +13,11 @@ AXIS = "{head: ..., backbone: ..., start: ...}"
 
 
 def exclude(entries: str) -> tuple[str, str]:
-    return "baselines: [pixel]", f"exclude: [{entries}]\nbaselines: [pixel]"
+    return conditions(f"exclude: [{entries}]")
+
+
+def conditions(text: str) -> tuple[str, str]:
+    return "baselines: [pixel]", f"{text}\nbaselines: [pixel]"
 
 
 def twins(entries: str) -> tuple[str, str]:
@@ -94,6 +98,30 @@ WRONG: dict[str, tuple[tuple[str, str], list[tuple[str, str]]]] = {
     "exclude of everything": (
         exclude("{task: fr}, {task: nr}"),
         [("exclude", "exclude: found entries that together match every cell; allowed: those that leave some")],
+    ),
+    "exclude with an unknown level in a list": (
+        exclude("{loss: [vgg-r, vggr]}"),
+        [("exclude", "exclude[0].loss[1]: found 'vggr'; allowed: vgg-r, convnext; did you mean 'vgg-r'?")],
+    ),
+    "when with an unknown level": (
+        conditions("when: [{loss: vgg-r, only: {task: ff}}]"),
+        [("when", "when[0].only.task: found 'ff'; allowed: fr, nr")],
+    ),
+    "when without a condition": (
+        conditions("when: [{only: {task: fr}}]"),
+        [("when", "when[0]: found no level; allowed: at least one (without any it would leave nothing)")],
+    ),
+    "when that leaves nothing": (
+        conditions("when: [{task: [fr, nr], only: {loss: vgg-r}}, {loss: vgg-r, only: {loss: convnext}}]"),
+        [("when", "when: found entries that together match every cell; allowed: those that leave some")],
+    ),
+    "zip of lists of two lengths": (
+        conditions("zip: [{loss: [vgg-r, convnext], task: fr}]"),
+        [("zip", "zip[0]: found lists of loss: 2, task: 1; allowed: two factors or more, lists of one length")],
+    ),
+    "zip of one factor": (
+        conditions("zip: [{loss: [vgg-r, convnext]}]"),
+        [("zip", "zip[0]: found lists of loss: 2; allowed: two factors or more, lists of one length")],
     ),
     "gan without any discriminator": (
         (DISCRIMINATORS, "[none]"),

@@ -92,9 +92,9 @@ OF_FULL: dict[str, tuple[Change, Expected]] = {
         [
             (
                 "dta:",
-                "dta: found an unknown field; allowed: name, seeds, numerics, backbones, matrix, exclude, baselines, "
-                "photographs, data, iqa_sets, pretext, fr_iqa, super_resolution, iqa_transfer, judges, claims, "
-                "runtime; did you mean 'data'?",
+                "dta: found an unknown field; allowed: name, seeds, numerics, backbones, matrix, exclude, when, zip, "
+                "baselines, photographs, data, iqa_sets, pretext, fr_iqa, super_resolution, iqa_transfer, judges, "
+                "claims, runtime; did you mean 'data'?",
             )
         ],
     ),

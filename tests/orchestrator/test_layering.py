@@ -33,7 +33,9 @@ ORCHESTRATOR = {
     "grid_data_checks": "grid_errors sections spec yaml_lines",
     "grid_claim_checks": "grid_errors matrix sections spec yaml_lines",
     "grid_checks": "grid_claim_checks grid_data_checks grid_errors known matrix sections spec yaml_lines",
-    "grid": "grid_checks grid_claim_checks grid_errors sections yaml_lines",
+    "composing": "yaml_lines",
+    "schema": "sections",
+    "grid": "composing grid_checks grid_claim_checks grid_errors sections yaml_lines",
     "manifests": "sections spec store",
     "builder": "manifests sections spec",
     "matrix": "builder manifests sections spec",
@@ -47,11 +49,14 @@ ORCHESTRATOR = {
     "cost_table": "cost plan",
     "circularity": "spec",
     "checks": "",
-    "show": "checks circularity cost forecast manifests plan ready sections spec store",
+    "show": "checks circularity cost forecast manifests plan ready sections spec",
+    "progress": "makespan plan ready show store",
     "reaper": "",
     "runner": "integrity lease manifests remote spec store workers",
-    "schedule": "interrupts lease plan ready reaper remote runner sections spec stalls store",
+    "meters": "ready store",
+    "schedule": "interrupts lease meters plan ready reaper remote runner sections spec stalls store",
     "mirrored": "identity spec store",
+    "mirror": "store sweep",
     "tracking": "identity lease manifests mirrored plan spec store",
     "mirror_reader": "tracking",
     "restore": "grid identity manifests matrix mirror_reader mirrored plan sections store",
@@ -61,13 +66,17 @@ ORCHESTRATOR = {
     "preflight": "fetching manifests sections spec store workers",
     "interrupts": "",
     "sweep": "aggregate checks cost forecast grid identity integrity interrupts manifests matrix naming plan preflight "
-    "ready remote schedule sections show spec store tracking work",
-    "status": "lease plan show spec store sweep",
+    "progress ready remote schedule sections show spec store tracking work",
+    "status": "lease plan progress show spec store sweep",
+    "trials": "grid identity lease plan progress show spec status store sweep",
+    "gc": "grid identity spec store sweep",
+    "plan_diff": "identity plan spec sweep",
     "prefetch": "fetching grid manifests remote sweep",
     "shrink": "sections spec",
     "rehearse": "aggregate cost cost_table fetching grid identity interrupts manifests matrix naming plan preflight "
-    "ready schedule sections show shrink spec store sweep work",
-    "__main__": "fsck grid interrupts plan prefetch rehearse restore show status sweep",
+    "progress ready schedule sections show shrink spec store sweep work",
+    "__main__": "fsck gc grid interrupts mirror plan plan_diff prefetch rehearse restore schema show status sweep "
+    "trials",
 }
 # module -> what it imports inside functions alone: planning must not load it
 LAZY = {
@@ -75,10 +84,16 @@ LAZY = {
     "preflight": "workers.data.scan",
     "sweep": "orchestrator.aggregate orchestrator.schedule orchestrator.tracking",
     "rehearse": "orchestrator.aggregate",
-    "__main__": "orchestrator.fsck orchestrator.plan orchestrator.prefetch orchestrator.rehearse "
-    "orchestrator.restore orchestrator.status orchestrator.sweep",
+    "__main__": "orchestrator.fsck orchestrator.gc orchestrator.mirror orchestrator.plan orchestrator.plan_diff "
+    "orchestrator.prefetch orchestrator.rehearse orchestrator.restore orchestrator.schema orchestrator.status "
+    "orchestrator.sweep orchestrator.trials",
 }
-HEAVY = {"ray": {"orchestrator.schedule"}, "mlflow": {"orchestrator.tracking"}, "torch": set(), "torchvision": set()}
+HEAVY = {
+    "ray": {"orchestrator.schedule", "orchestrator.meters"},
+    "mlflow": {"orchestrator.tracking"},
+    "torch": set(),
+    "torchvision": set(),
+}
 
 
 def modules(package: str) -> dict[str, ast.Module]:

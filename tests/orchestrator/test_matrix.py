@@ -186,3 +186,17 @@ def test_without_any_discriminator_there_is_optimization_alone(edited: Edit, exp
     study = expand(edited(old, "loss: [vgg-r, convnext]\n  discriminator: [none]\n  initialization: [random]"))
     assert not of_role(study, "iqa_model")
     assert len(of_role(study, "optimization")) == 2 + 1 + 1  # losses, pixel, warm-up
+
+
+@pytest.mark.parametrize(
+    ("entry", "left"),
+    [
+        ("exclude: [{loss: [vgg-r, vgg], seed: [0, 1]}]", 576 * 4 // 6),
+        ("when: [{loss: vgg-r, only: {task: fr}}]", 576 - 576 // 6 // 2),
+        ("when: [{loss: [vgg-r, vgg], task: nr, only: {seed: [0], loss: vgg}}]", 576 - 576 // 6 // 2 * 3 // 2),
+        ("zip: [{task: [fr, nr], seed: [0, 1]}]", 576 // 2),
+        ("zip: [{loss: [vgg, vit], seed: [0, 1]}]", 576 * 4 // 6 + 576 // 6),
+    ],
+)
+def test_conditions_by_arithmetic(entry: str, left: int, edited: Edit, expand: Expand) -> None:
+    assert expand(edited("baselines:", f"{entry}\nbaselines:", base="demo")).cells == left

@@ -125,3 +125,43 @@ def test_what_another_driver_holds_is_looked_at_last(random_graph: Graph) -> Non
     again = queue.pop()
     assert again
     assert again.key == first.key
+
+
+@pytest.mark.parametrize("draw", range(40))
+def test_a_failure_that_is_tried_again_releases_what_it_alone_has_blocked(draw: int, random_graph: Graph) -> None:
+    """Two trials fail and one of them is tried again: all is as if that one had never failed."""
+    generator = random.Random(draw)
+    planned = plan.build(random_graph(generator, 20), {}, lambda _: 1.0)
+    queue, spared = ReadyQueue(planned), ReadyQueue(planned)
+    roots = [name for name, node in planned.nodes.items() if not node.parents]
+    again, other = generator.sample(roots, 2) if len(roots) > 1 else (roots[0], None)
+    assert other is None or queue.cancel(other) is not None
+    queue.cancel(again)
+    queue.retry(again)
+    if other:
+        spared.cancel(other)
+    assert queue.state == spared.state
+    assert queue.blocked_by == spared.blocked_by
+    assert queue.counts() == spared.counts()
+    while node := queue.pop():
+        queue.finish(node.key, "done")
+    assert queue.exhausted()
+    cut = {other, *below(planned.nodes, other)} if other else set()
+    assert {name for name, state in queue.state.items() if state != "done"} == cut
+
+
+def test_a_cancelled_trial_is_never_handed_out(random_graph: Graph) -> None:
+    planned = plan.build(random_graph(random.Random(1), 12), {}, lambda _: 1.0)
+    queue = ReadyQueue(planned)
+    first = queue.pop()
+    assert first
+    queue.defer(first.key)  # another driver's
+    waiting = [name for name, node in planned.nodes.items() if not node.parents][:2]
+    for name in waiting:
+        queue.cancel(name)
+    handed_out = []
+    while node := queue.pop():
+        handed_out.append(node.key)
+        queue.finish(node.key, "done")
+    assert not set(waiting) & set(handed_out)
+    assert queue.exhausted()

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -43,6 +44,38 @@ def test_a_killed_driver_takes_its_descendants_and_scratch_with_it_and_nothing_e
     assert stranger.poll() is None
     stranger.kill()
     stranger.wait()
+
+
+LATE = """
+import subprocess, sys
+from orchestrator import reaper
+with reaper.guard(sys.argv[1]):
+    middle = "import subprocess, sys, time; print(flush=True); sys.stdin.read(); "
+    middle += "open(sys.argv[1], 'w').write(str(subprocess.Popen(sys.argv[2:]).pid)); time.sleep(1)"
+    sleeper = [sys.executable, "-c", "import time; time.sleep(600)"]
+    subprocess.Popen([sys.executable, "-c", middle, sys.argv[2], *sleeper], stdin=subprocess.PIPE)
+    sys.stdin.read()
+"""
+
+
+def test_what_the_descendants_of_a_killed_driver_start_after_its_end_is_ended_too(tmp_path: Path) -> None:
+    """As Ray's raylet does with its agents, when the driver dies while Ray starts."""
+    late = tmp_path / "late"
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", LATE, str(tmp_path / "x"), str(late)], cwd=ROOT, **pipes) as driver:
+        assert driver.stdout is not None
+        driver.stdout.readline()  # the one in the middle runs
+        (watcher,) = (p for p in psutil.Process(driver.pid).children() if reaper.__file__ in p.cmdline())
+        looked = watcher.num_ctx_switches().voluntary
+        while watcher.num_ctx_switches().voluntary < looked + 2:
+            time.sleep(0.01)
+        driver.kill()
+    deadline = time.monotonic() + 10
+    while not (late.exists() and late.read_text()):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    with suppress(psutil.NoSuchProcess):  # already
+        assert not psutil.wait_procs([psutil.Process(int(late.read_text()))], timeout=10)[1]
 
 
 def test_a_driver_that_ends_leaves_no_watcher(tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ def searcher(micro: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> R
     stop = schedule.Stop(Store(tmp_path / "store"), "stop")
     runtime = Runtime(max_failures=2)
     store = Store(tmp_path / "store")
-    return ReadyTrials(queue, store, {}, schedule.Outcome(queue), stop, listener, runtime, tmp_path / "tune")
+    return ReadyTrials(queue, store, {}, schedule.Outcome(queue), stop, listener, runtime, tmp_path / "tune", {})
 
 
 def test_a_trial_whose_process_never_began_is_tried_again_and_then_says_why(searcher: ReadyTrials) -> None:
@@ -95,3 +95,55 @@ def test_a_sweep_in_which_nothing_runs_says_what_waits_for_what(
     )
     stalls.elsewhere = [Holder("host-2", 42, 5, "b", "other", 3, 1.0)]
     assert "held by another sweep (process 42 on host-2)" in schedule._why_idle(waiting, stalls, runtime, 61.7)
+
+
+def test_a_waiting_trial_is_cancelled_and_retried_on_request(searcher: ReadyTrials) -> None:
+    told: list[str] = []
+    searcher.listener.told = told.append
+    store, queue = searcher.store, searcher.queue
+    name = next(name for name, node in queue.nodes.items() if not node.parents and node.children)
+    node = queue.nodes[name]
+    before = dict(queue.state)
+    store.request_stop(name)
+    assert searcher.suggest("one")["key"] != name
+    assert queue.state[name] == "failed"
+    assert store.status(node.kind, name) == "failed"
+    assert [attempt["outcome"] for attempt in store.attempts(node.kind, name)] == ["cancelled"]
+    assert store.stops_requested() == set()
+    assert all(queue.state[child] == "blocked" for child in node.children)
+    assert searcher.outcome.tracebacks == {name: schedule.CANCELLED}
+    (store.folder(node.kind, name) / "FAILED").unlink()  # as the verb `retry` does
+    searcher.heeded = -math.inf
+    searcher.suggest("two")
+    waiting = {key: state for key, state in queue.state.items() if key not in queue.running}
+    assert waiting.items() <= before.items()
+    assert not searcher.outcome.tracebacks
+    assert told == [
+        f"cancelled: {node.kind} {name}, as was asked for",
+        f"again: {node.kind} {name}, as was asked for",
+    ]
+
+
+def test_a_running_trial_that_stopped_on_request_counts_as_failed_and_not_as_interrupted(searcher: ReadyTrials) -> None:
+    config = searcher.suggest("one")
+    searcher.store.request_stop(config["key"])
+    searcher.heeded = -math.inf
+    assert searcher.suggest("two")
+    assert searcher.store.stops_requested() == {config["key"]}, "its worker is to see it"
+    searcher.on_trial_complete("one", {"trial_status": "interrupted"})
+    assert searcher.queue.state[config["key"]] == "failed"
+    assert searcher.store.stops_requested() == set()
+    other = searcher.suggest("three")
+    searcher.stop.requested = True
+    searcher.on_trial_complete("three", {"trial_status": "interrupted"})
+    assert searcher.queue.state[other["key"]] == "interrupted", "that is the whole sweep's end"
+
+
+def test_a_request_that_came_too_late_is_forgotten(searcher: ReadyTrials) -> None:
+    config = searcher.suggest("one")
+    searcher.on_trial_complete("one", {"trial_status": "done"})
+    searcher.store.request_stop(config["key"])
+    searcher.heeded = -math.inf
+    searcher.suggest("two")
+    assert searcher.queue.state[config["key"]] == "done"
+    assert searcher.store.stops_requested() == set()

@@ -1,7 +1,6 @@
 """What the terminal shows: durations, the plan, the progress, how a sweep ended."""
 
 import io
-import json
 from collections import Counter
 from pathlib import Path
 
@@ -15,7 +14,6 @@ from orchestrator.grid import load
 from orchestrator.identity import Address
 from orchestrator.matrix import Study
 from orchestrator.ready import ReadyQueue
-from orchestrator.store import Store
 
 
 @pytest.fixture
@@ -103,38 +101,6 @@ def test_forecast_spells_hours_and_ranges(hours: tuple[float, float], words: str
         "  judging: needs 0.25 of a GPU's memory at the rehearsal's image sizes",
         "  not counted, because their shapes could not be rehearsed: 3 judging",
     ]
-
-
-def test_progress_counts_finished_work_and_names_what_runs(micro: Study, out: Console, tmp_path: Path) -> None:
-    result, names = planned(micro, {})
-    queue, store = ReadyQueue(result), Store(tmp_path)
-    progress = show.Progress(out, queue, store, names, seconds=1000.0)
-    total = len(result.nodes)
-    assert f"] 0/{total} trials, 0% of the work" in progress.line()
-    node = queue.pop()
-    assert node
-    assert progress.line().endswith("% of the work"), "it waits for an actor until it has reported"
-    (store.prepare(node.spec) / "progress.json").write_text(json.dumps({"step": 20, "steps": 50}))
-    assert progress.line().endswith(f"; {names[node.key]} (20/50)")
-    queue.finish(node.key, "done")
-    other = queue.pop()
-    assert other
-    blocked = queue.finish(other.key, "failed")
-    words = f"2/{total} trials" + (f", {len(blocked)} blocked" if blocked else "") + ", 1 failed"
-    assert f"{words}, {100 / total:.0f}% of the work" in progress.line()
-    with progress:
-        pass
-    assert text(out).rstrip().splitlines()[-1].endswith("% of the work")
-
-
-@pytest.mark.parametrize("content", ["", "{", "{}"])
-def test_progress_outlives_a_damaged_file(content: str, micro: Study, out: Console, tmp_path: Path) -> None:
-    result, names = planned(micro, {})
-    queue, store = ReadyQueue(result), Store(tmp_path)
-    node = queue.pop()
-    assert node
-    (store.prepare(node.spec) / "progress.json").write_text(content)
-    assert show.Progress(out, queue, store, names, seconds=1000.0).line().endswith("% of the work")
 
 
 def test_outcome_names_what_failed_what_that_blocks_and_what_diverged(micro: Study, out: Console) -> None:

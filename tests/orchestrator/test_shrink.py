@@ -114,6 +114,6 @@ def test_excludes_of_other_seeds_go_and_the_others_stay(tmp_path: Path) -> None:
     (tmp_path / "grid.yaml").write_text(text.replace("baselines:", f"{entries}\nbaselines:"))
     whole = grid.load(tmp_path / "grid.yaml")
     assert [entry.named() for entry in shrink(whole, FOLDER, all_judges(whole), on_gpu=False).exclude] == [
-        {"loss": "swin", "seed": 0},
-        {"task": "nr"},
+        {"loss": ("swin",), "seed": (0,)},
+        {"task": ("nr",)},
     ]

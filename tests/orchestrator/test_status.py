@@ -52,7 +52,7 @@ def test_states_follow_from_done_leases_failures_and_parents(micro: Study, nodes
         found = status.look(planned(micro, store)[0], store, lambda _: 2.0)
     assert found.states[pretext.key] == "done"
     assert found.states[warm_up.key] == "running"
-    assert found.running[warm_up.key][1:] == (7, 20)
+    assert (found.running[warm_up.key][1].step, found.running[warm_up.key][1].steps) == (7, 20)
     assert found.states[metric.key] == "failed"
     assert found.failed == {metric.key: "ValueError: too large"}
     assert judged.parents or found.states[judged.key] == "ready"
@@ -83,7 +83,7 @@ def test_it_is_told_in_lines_and_as_json(micro: Study, nodes: list[Node], store:
     lines = out.file.getvalue().splitlines()  # type: ignore[attr-defined]
     assert lines[0].startswith(f"micro: {len(nodes)} trials: 1 running, ")
     assert lines[0].endswith("; 0% of the work; about 48 min 00 s of work left (one core)")
-    assert lines[1].startswith(f"  running: {first.kind} {first.key}: {names[first.key]} (1/9); process ")
+    assert lines[1].startswith(f"  running: {first.kind} {first.key}: {names[first.key]}, 1/9; process ")
     assert any(line.startswith("  waiting: ") for line in lines)
     told = status.to_json("micro", of, names, found)
     json.dumps(told)

@@ -1,5 +1,7 @@
 """What the recipes share: seeds, numerics, the loop, EMA, learning rate, curves and scores on disk."""
 
+import os
+import shutil
 import threading
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ import pytest
 import torch
 from torch import nn
 
+from workers.checkpoints import Checkpoints
 from workers.context import Context, Interrupted
 from workers.training import Curves, Ema, Loop, all_finite, derive_seed, linear_decay, settle, write_scores
 
@@ -168,3 +171,14 @@ def test_scores_have_the_documented_columns(tmp_path: Path) -> None:
     assert (second["image"], second["prediction"], second["content"]) == ("b", 1.5, "c")
     assert first["label"] is None
     assert first["seed"] is None
+
+
+def test_a_holder_that_hung_while_it_saved_leaves_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process has taken its place to write away, and finished the trial."""
+    scratch = tmp_path / "work"
+    scratch.mkdir()
+    checkpoints = Checkpoints(tmp_path / "checkpoint" / "inputs", scratch)
+    monkeypatch.setattr(os, "fsync", lambda file: shutil.rmtree(scratch))
+    with pytest.raises(FileNotFoundError, match=str(scratch)):
+        checkpoints.save(3, {})
+    assert not list(tmp_path.iterdir())

@@ -52,15 +52,22 @@ def scraped(folder: Folder, wanted: set[str], sweep: "subprocess.Popen[bytes]") 
     return found
 
 
+def title(process: psutil.Process) -> str:
+    """What a process is called now; nothing where it has ended meanwhile, waited for or not."""
+    try:
+        return " ".join(process.cmdline())
+    except psutil.NoSuchProcess:
+        return ""
+
+
 def test_metrics_of_the_sweep_and_of_its_trials_stand_at_rays_endpoint(tmp_path: Path) -> None:
     """And a process that runs a trial is called by its name."""
     folder = Folder(tmp_path, GRID.read_text().replace("warmup: {steps: 20,", "warmup: {steps: 10000,"))
     sweep = folder.start()
-    titles: set[str] = set()
 
     def named() -> bool:
-        titles.update(" ".join(one.cmdline()) for one in psutil.Process(sweep.pid).children(recursive=True))
-        return any(title.startswith("ray::super_resolution: optimize warm-up") for title in titles)
+        family = psutil.Process(sweep.pid).children(recursive=True)
+        return any(title(one).startswith("ray::super_resolution: optimize warm-up") for one in family)
 
     wait_until(named, sweep)
     trial = {"ray_trial_steps_per_second", "ray_trial_loss", "ray_trial_wait_seconds"}

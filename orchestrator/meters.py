@@ -1,6 +1,6 @@
 """What Ray's metrics hear of a sweep: each node has them at its Prometheus endpoint, docs/grafana.json draws them.
 
-Ray puts `ray_` before each name, and says of which node and process it is. Imports ray, as else only schedule.py does.
+Ray puts `ray_` before each name, and says of which node and process it is. Imports ray.
 """
 
 from collections import Counter

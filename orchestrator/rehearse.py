@@ -19,6 +19,7 @@ from typing import Any
 from rich.console import Console
 
 from orchestrator import cost, cost_table, fetching, matrix, naming, plan, preflight, schedule, show
+from orchestrator.driving import Addresses, Listener, Outcome, Stop
 from orchestrator.grid import RESULTS, GridError, load
 from orchestrator.identity import key
 from orchestrator.interrupts import EXIT_INTERRUPTED, draining
@@ -163,15 +164,15 @@ def _told(study: matrix.Study, planned: plan.Plan) -> str:
     return f"{len(planned.nodes)} trials stand for every shape of the {study.cells} cells: {kinds}"
 
 
-def _run_trials(planned: plan.Plan, store: Store, grid: Grid, names: dict[str, str], out: Console) -> schedule.Outcome:
-    stop = schedule.Stop(store, "rehearsal")
+def _run_trials(planned: plan.Plan, store: Store, grid: Grid, names: dict[str, str], out: Console) -> Outcome:
+    stop = Stop(store, "rehearsal")
     progress: list[Progress] = []
 
-    def started(addresses: schedule.Addresses, queue: ReadyQueue) -> None:
+    def started(addresses: Addresses, queue: ReadyQueue) -> None:
         progress.append(Progress(out, Tally(queue, store, names, grid.runtime.gpus_of)))
         progress[0].__enter__()
 
-    listener = schedule.Listener(started, lambda node, status: None, lambda line: out.print(line, markup=False))
+    listener = Listener(started, lambda node, status: None, lambda line: out.print(line, markup=False))
     try:
         with draining(stop):
             return schedule.run(

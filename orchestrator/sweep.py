@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from orchestrator import checks, cost, integrity, matrix, naming, plan, preflight, show
+from orchestrator.driving import Addresses, Listener, Stop
 from orchestrator.forecast import Forecast, forecast, memory_faults, shares
 from orchestrator.grid import LAST_SWEEP, RESULTS, GridError, load
 from orchestrator.identity import Address, key
@@ -205,12 +206,12 @@ def _reopen(sweep: Sweep, damaged: dict[Address, str], out: Console) -> None:
 def _run_trials(sweep: Sweep, mirror: Any, out: Console) -> int:
     from orchestrator import schedule  # imports ray, which a finished sweep does not need
 
-    stop = schedule.Stop(sweep.store, f"{socket.gethostname()}-{os.getpid()}")
+    stop = Stop(sweep.store, f"{socket.gethostname()}-{os.getpid()}")
     for name in sweep.store.stops_requested() & {stop.name, *sweep.plan.nodes}:  # of a killed driver of this number
         sweep.store.forget_stop(name)
     with ExitStack() as while_running:
 
-        def started(addresses: schedule.Addresses, queue: ReadyQueue) -> None:
+        def started(addresses: Addresses, queue: ReadyQueue) -> None:
             while_running.enter_context(draining(stop))  # again: Ray has put a handler of its own in the place of ours
             _announce(sweep, addresses, out)
             mirror.running = lambda: [queue.nodes[name] for name in sorted(queue.running.copy())]
@@ -222,7 +223,7 @@ def _run_trials(sweep: Sweep, mirror: Any, out: Console) -> int:
                 mirror.add(node)
 
         while_running.enter_context(draining(stop))
-        listener = schedule.Listener(started, ended, lambda line: out.print(f"[yellow]{escape(line)}[/]"))
+        listener = Listener(started, ended, lambda line: out.print(f"[yellow]{escape(line)}[/]"))
         outcome = schedule.run(
             sweep.plan, sweep.store, sweep.grid.runtime, stop, provenance(), listener, sweep.grid.name, sweep.names
         )

@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from orchestrator import grid, matrix, naming, plan, schedule
+from orchestrator import actor, driving, grid, matrix, naming, plan, schedule
 from orchestrator.manifests import Manifests
 from orchestrator.spec import Trial
 from orchestrator.store import Store
@@ -34,14 +34,14 @@ RECORD = {
 }
 
 
-class Bare(schedule.TrialActor):
+class Bare(actor.TrialActor):
     """Neither reads nor writes."""
 
     def step(self) -> dict[str, Any]:
         return {"trial_status": "done", "done": True}
 
 
-class Recorded(schedule.TrialActor):
+class Recorded(actor.TrialActor):
     """Runs the real run_trial: the folder is claimed, the history written, record and DONE synced to disk."""
 
     def setup(self, config: dict[str, Any]) -> None:
@@ -94,7 +94,7 @@ def sweep(side: str, trials: int, folder: Path) -> dict[str, Any]:
             mirror.add(node)
 
     schedule.ray.shutdown = weigh_and_shut_down
-    stop, listener = schedule.Stop(store, "stop"), schedule.Listener(lambda address, queue: None, ended, print)
+    stop, listener = driving.Stop(store, "stop"), driving.Listener(lambda address, queue: None, ended, print)
     schedule.run(found, store, runtime, stop, {}, listener, "no-op", {})
     if mirror:
         mirror.close("FINISHED")

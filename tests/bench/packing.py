@@ -32,7 +32,7 @@ def report(device: str) -> str:
         return f"Not measured: {RESULTS}/demo holds no finished sweep; `make sweep` first."
     nodes = chosen(sweep)
     jobs = [(node.spec, folders(sweep.store, node)) for node in nodes]
-    from orchestrator.schedule import WORKER_ENVIRONMENT  # as the sweep's workers have it
+    from orchestrator.cluster import WORKER_ENVIRONMENT  # as the sweep's workers have it
 
     os.environ.update(WORKER_ENVIRONMENT)
     packed, alone = Crew(workers=CORES, threads=1), Crew(workers=1, threads=CORES)

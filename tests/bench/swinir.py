@@ -33,7 +33,7 @@ TARGET = {"cpu": "1.0, as low as can be", "cuda": "0.6 for medium"}
 
 def report(device: str) -> str:
     """A row a size. In a process with a trial's environment: glibc reads it once, when a process starts."""
-    from orchestrator.schedule import WORKER_ENVIRONMENT
+    from orchestrator.cluster import WORKER_ENVIRONMENT
 
     environment = {**os.environ, **WORKER_ENVIRONMENT}
     command = [sys.executable, "-m", "tests.bench.swinir", device]

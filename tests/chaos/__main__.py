@@ -24,7 +24,7 @@ from tests.chaos.clusters import cluster
 from tests.chaos.faults import FAULTS, NODES, ROUNDS, Struck
 
 DOCUMENT = Path("docs/reliability.md")
-LOG = Path("results/chaos.jsonl")
+LOG = Path("docs/reliability-rounds.jsonl")
 
 
 @dataclass

@@ -54,7 +54,11 @@ ORCHESTRATOR = {
     "reaper": "",
     "runner": "integrity lease manifests remote spec store workers",
     "meters": "ready store",
-    "schedule": "interrupts lease meters plan ready reaper remote runner sections spec stalls store",
+    "driving": "plan ready store",
+    "cluster": "lease remote sections spec store",
+    "actor": "cluster meters runner",
+    "searcher": "cluster driving plan ready sections store",
+    "schedule": "actor cluster driving interrupts meters plan ready reaper searcher sections stalls store",
     "mirrored": "identity spec store",
     "mirror": "store sweep",
     "tracking": "identity lease manifests mirrored plan spec store",
@@ -65,16 +69,16 @@ ORCHESTRATOR = {
     "fetching": "manifests",
     "preflight": "fetching manifests sections spec store workers",
     "interrupts": "",
-    "sweep": "aggregate checks cost forecast grid identity integrity interrupts manifests matrix naming plan preflight "
-    "progress ready remote schedule sections show spec store tracking work",
+    "sweep": "aggregate checks cost driving forecast grid identity integrity interrupts manifests matrix naming plan "
+    "preflight progress ready remote schedule sections show spec store tracking work",
     "status": "lease plan progress show spec store sweep",
     "trials": "grid identity lease plan progress show spec status store sweep",
     "gc": "grid identity spec store sweep",
     "plan_diff": "identity plan spec sweep",
     "prefetch": "fetching grid manifests remote sweep",
     "shrink": "sections spec",
-    "rehearse": "aggregate cost cost_table fetching grid identity interrupts manifests matrix naming plan preflight "
-    "progress ready schedule sections show shrink spec store sweep work",
+    "rehearse": "aggregate cost cost_table driving fetching grid identity interrupts manifests matrix naming plan "
+    "preflight progress ready schedule sections show shrink spec store sweep work",
     "__main__": "fsck gc grid interrupts mirror plan plan_diff prefetch rehearse restore schema show status sweep "
     "trials",
 }
@@ -89,7 +93,7 @@ LAZY = {
     "orchestrator.sweep orchestrator.trials",
 }
 HEAVY = {
-    "ray": {"orchestrator.schedule", "orchestrator.meters"},
+    "ray": {f"orchestrator.{name}" for name in ("cluster", "actor", "searcher", "schedule", "meters")},
     "mlflow": {"orchestrator.tracking"},
     "torch": set(),
     "torchvision": set(),

@@ -5,11 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator import plan, schedule
+from orchestrator import cluster, plan, schedule
+from orchestrator.actor import TrialActor
+from orchestrator.driving import Listener, Outcome, Stop
 from orchestrator.lease import Holder
 from orchestrator.matrix import Study
 from orchestrator.ready import ReadyQueue
-from orchestrator.schedule import ReadyTrials, TrialActor
+from orchestrator.searcher import CANCELLED, ReadyTrials
 from orchestrator.sections.training import Runtime
 from orchestrator.stalls import Stalls
 from orchestrator.store import Store, note_attempt
@@ -33,13 +35,13 @@ def test_a_worker_that_goes_on_leaves_no_folders_of_the_last_trial(tmp_path: Pat
 @pytest.fixture
 def searcher(micro: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ReadyTrials:
     """On a cluster with one core."""
-    monkeypatch.setattr(schedule, "_nodes", lambda: [{"Resources": {"CPU": 1.0}}])
+    monkeypatch.setattr(cluster, "nodes", lambda: [{"Resources": {"CPU": 1.0}}])
     queue = ReadyQueue(plan.build((label.spec for label in micro.labels), {}, lambda _: 1.0))
-    listener = schedule.Listener(lambda *_: None, lambda *_: None, lambda *_: None)
-    stop = schedule.Stop(Store(tmp_path / "store"), "stop")
+    listener = Listener(lambda *_: None, lambda *_: None, lambda *_: None)
+    stop = Stop(Store(tmp_path / "store"), "stop")
     runtime = Runtime(max_failures=2)
     store = Store(tmp_path / "store")
-    return ReadyTrials(queue, store, {}, schedule.Outcome(queue), stop, listener, runtime, tmp_path / "tune", {})
+    return ReadyTrials(queue, store, {}, Outcome(queue), stop, listener, runtime, tmp_path / "tune", {})
 
 
 def test_a_trial_whose_process_never_began_is_tried_again_and_then_says_why(searcher: ReadyTrials) -> None:
@@ -77,7 +79,7 @@ def test_no_more_is_handed_out_than_the_nodes_have_room_for_and_two_that_wait(
 ) -> None:
     assert [searcher.suggest(str(number)) is not None for number in range(5)] == [True, True, True, False, False]
     searcher.counted = -math.inf  # a node joins
-    monkeypatch.setattr(schedule, "_nodes", lambda: [{"Resources": {"CPU": 1.0}}, {"Resources": {"CPU": 1.5}}])
+    monkeypatch.setattr(cluster, "nodes", lambda: [{"Resources": {"CPU": 1.0}}, {"Resources": {"CPU": 1.5}}])
     assert [searcher.suggest(str(number)) is not None for number in range(5, 8)] == [True, False, False]
 
 
@@ -85,7 +87,7 @@ def test_a_sweep_in_which_nothing_runs_says_what_waits_for_what(
     searcher: ReadyTrials, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     node = {"NodeID": "a", "NodeManagerHostname": "host-1", "Alive": True, "Resources": {"CPU": 8.0, "GPU": 1.0}}
-    monkeypatch.setattr(schedule, "_nodes", lambda: [node])
+    monkeypatch.setattr(cluster, "nodes", lambda: [node])
     monkeypatch.setattr(schedule.ray, "available_resources", lambda: {"CPU": 7.0, "GPU": 0.25})
     waiting = [node for node in searcher.queue.nodes.values() if node.kind == "super_resolution"][:2]
     runtime, stalls = Runtime(gpus={"super_resolution": 0.5}, cpus=2), Stalls(searcher.store, 10.0, "this")
@@ -111,7 +113,7 @@ def test_a_waiting_trial_is_cancelled_and_retried_on_request(searcher: ReadyTria
     assert [attempt["outcome"] for attempt in store.attempts(node.kind, name)] == ["cancelled"]
     assert store.stops_requested() == set()
     assert all(queue.state[child] == "blocked" for child in node.children)
-    assert searcher.outcome.tracebacks == {name: schedule.CANCELLED}
+    assert searcher.outcome.tracebacks == {name: CANCELLED}
     (store.folder(node.kind, name) / "FAILED").unlink()  # as the verb `retry` does
     searcher.heeded = -math.inf
     searcher.suggest("two")

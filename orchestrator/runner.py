@@ -104,6 +104,10 @@ class NowAndThen:
         return self.answer
 
 
+PEAKS = {"host_bytes": "host", "gpu_bytes": "device"}
+"""What a trial says of its memory, by its names in workers.trial.peak_bytes."""
+
+
 class Said:
     """Says how far a trial is and how fast it goes, in its folder and to who listens in this process."""
 
@@ -111,21 +115,23 @@ class Said:
         self.folder, self.device, self.hear = folder, device, hear
         self.measured: Mapping[str, float] = {}
         """What the trial measures of itself (Context.measured)."""
-        self.last: tuple[float, int] | None = None
-        """When it last said something, by the monotonic clock, and its step then."""
+        self.last: tuple[float, float, int] | None = None
+        """When it last said something, by the monotonic clock, the processor's seconds, and its step then."""
 
     def __call__(self, step: int, steps: int, values: Mapping[str, float]) -> None:
-        now, before = time.monotonic(), self.last
-        self.last = now, step
+        from workers.trial import peak_bytes
+
+        now, busy, before = time.monotonic(), time.process_time(), self.last
+        self.last = now, busy, step
+        peak = peak_bytes(self.device)
         more: dict[str, Any] = {"values": dict(values)} if values else {}
-        if before and step > before[1] and now > before[0]:  # the first time it may have gone on from a checkpoint
-            more["per_second"] = (step - before[1]) / (now - before[0])
+        more |= {name: peak[where] for name, where in PEAKS.items() if where in peak}
+        if before and now > before[0]:
+            more["cpus"] = (busy - before[1]) / (now - before[0])
+            if step > before[2]:  # the first time it may have gone on from a checkpoint
+                more["per_second"] = (step - before[2]) / (now - before[0])
         if "seconds_waiting" in self.measured:
             more["seconds_waiting"] = self.measured["seconds_waiting"]
-        if self.device.startswith("cuda"):
-            from workers.trial import peak_bytes
-
-            more["gpu_bytes"] = peak_bytes(self.device)["device"]
         note_progress(self.folder, step, steps, **more)
         self.hear({"step": step, "steps": steps, **more})
 

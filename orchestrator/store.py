@@ -168,8 +168,8 @@ class Store:
         return lease.holder(self.folder(kind, key) / "lock")
 
     def progress(self, kind: str, key: str) -> dict[str, Any] | None:
-        """{time, step, steps, per_second, values, gpu_bytes} of a running trial, the last three where they are known;
-        None when it has not started or has ended."""
+        """{time, step, steps, ...} of a running trial, and what else runner.Said knows of it; None when it has not
+        started or has ended."""
         with contextlib.suppress(OSError, ValueError):
             return dict(json.loads((self.folder(kind, key) / "progress.json").read_text()))
         return None

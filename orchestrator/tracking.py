@@ -5,7 +5,8 @@ with its key. Evaluations are metrics of the trial that they evaluate: `<data se
 `<test set>/<judge>` of a super-resolution trial. Mirroring is idempotent by key and content: what is there is not
 written again, and a training that came back with other bits gets a run of its own, its old one the tag `superseded`.
 Runs hold the files of their trials too, as mirrored.py lays them out, so that losing the store loses no table either.
-While a training runs its run has `live/` metrics, every half minute; the parent run has the last tables and report.
+While a training runs its run has `live/` and `system/` metrics, every half minute; the parent run has the last tables
+and report.
 """
 
 import logging
@@ -45,6 +46,12 @@ CONTENT = 8
 """Digits of the digest of a trial's files that tell one version of them from another."""
 UNKNOWN = ""
 """What stands for them in mirrors of versions that did not say."""
+SYSTEM = {
+    "host_bytes": ("process_memory_megabytes", 1e6),
+    "gpu_bytes": ("gpu_memory_megabytes", 1e6),
+    "cpus": ("process_cpu_utilization_percentage", 0.01),
+}
+"""What running trials say of their machine: its name below `system/`, where MLflow's pages look, and its unit."""
 LIVE_SECONDS = 30.0
 """Between two looks at running trials."""
 Levels = Mapping[str, Mapping[str, str]]
@@ -192,7 +199,7 @@ class Writer:
             self._evaluation(node)
 
     def live(self, node: Node, said: Mapping[str, Any]) -> None:
-        """Notes how far a running training is: `live/loss` and the like, by step."""
+        """Notes how far a running training is, `live/loss` and the like, and what it takes, `system/...`, by step."""
         if not said.get("steps"):
             return
         run = self.runs.get(node.key) or self._start(self.names[node.key], self._tags(node, {}))
@@ -202,6 +209,8 @@ class Writer:
         values = {**said.get("values", {}), "progress": step / said["steps"]}
         values |= {"steps_per_second": said["per_second"]} if "per_second" in said else {}
         metrics = [Metric(f"live/{name}", float(value), now, step) for name, value in values.items()]
+        used = [(*SYSTEM[name], said[name]) for name in SYSTEM if name in said]
+        metrics += [Metric(f"system/{name}", value / unit, now, step) for name, unit, value in used]
         self.client.log_batch(run, metrics=metrics)
 
     def close(self, status: str) -> None:

@@ -251,7 +251,7 @@ def _check_filled(arena: Arena) -> None:
         client = MlflowClient(f"sqlite:///{folder / database}")
         experiment = client.get_experiment_by_name("micro")
         found = client.search_runs([experiment.experiment_id], max_results=1000) if experiment else []
-        counts = [sum(not name.startswith("live/") for name in run.data.metrics) for run in found]
+        counts = [sum(not name.startswith(("live/", "system/")) for name in run.data.metrics) for run in found]
         runs.append(sorted((run.info.run_name, n, run.info.status) for run, n in zip(found, counts, strict=True)))
     if runs[0] != runs[1]:
         raise Lie(f"MLflow was not filled again: {runs[0]} instead of {runs[1]}")

@@ -121,7 +121,14 @@ def test_a_running_training_has_live_metrics_in_the_run_that_it_ends_in(finished
     first, other = [node for node in finished.nodes if node.kind == "pretext" or node.kind == "super_resolution"][:2]
     writer = finished.writer()
     for step in (10, 20):
-        said = {"step": step, "steps": 40, "per_second": 2.0, "values": {"loss": 1 / step}}
+        said = {
+            "step": step,
+            "steps": 40,
+            "per_second": 2.0,
+            "host_bytes": 5e8,
+            "cpus": 0.9,
+            "values": {"loss": 1 / step},
+        }
         writer.live(first, said)
         writer.live(other, said)
     run = next(run for run in finished.runs() if run.data.tags.get("key") == first.key)
@@ -130,6 +137,8 @@ def test_a_running_training_has_live_metrics_in_the_run_that_it_ends_in(finished
     points = client.get_metric_history(run.info.run_id, "live/loss")
     assert [(point.step, point.value) for point in points] == [(10, 0.1), (20, 0.05)]
     assert {"live/progress": 0.5, "live/steps_per_second": 2.0}.items() <= run.data.metrics.items()
+    taken = {"system/process_memory_megabytes": 500.0, "system/process_cpu_utilization_percentage": 90.0}
+    assert taken.items() <= run.data.metrics.items()
     writer.write(first)
     writer.close("FAILED")
     by_key = {run.data.tags.get("key"): run for run in finished.runs()}

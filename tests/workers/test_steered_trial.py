@@ -54,6 +54,8 @@ def test_it_stops_when_its_own_key_is_asked_for_and_says_how_far_it_is(
     assert {said["steps"] for said in heard} == {10**6}
     assert "per_second" not in heard[0], "it may have gone on from a checkpoint"
     assert all(said["per_second"] > 0 for said in heard[1:])
+    assert all(said["host_bytes"] > 50e6 for said in heard)
+    assert all(said["cpus"] > 0 for said in heard[1:])
     assert heard[14]["values"].keys() == {"loss"}
     now = store.progress("pretext", key(endless))
     assert now

@@ -99,12 +99,17 @@ def amount(cpus: float, gpus: float) -> str:
     return f"{cpus:g} CPUs, {gpus:g} GPUs"
 
 
+def fits(runtime: Runtime, kind: str) -> bool:
+    """Whether one living node has what a trial of this kind reserves."""
+    there = [node["Resources"] for node in nodes()]
+    return any(one.get("CPU", 0) >= runtime.cpus and one.get("GPU", 0) >= runtime.gpus_of(kind) for one in there)
+
+
 def check_resources(runtime: Runtime) -> None:
     """OSError unless one node of the cluster has what one trial reserves: it would wait for ever, without a word."""
-    gpus = max(map(runtime.gpus_of, KINDS))
-    there = [node["Resources"] for node in nodes()]
-    if any(node.get("CPU", 0) >= runtime.cpus and node.get("GPU", 0) >= gpus for node in there):
+    if all(fits(runtime, kind) for kind in KINDS):
         return
+    gpus, there = max(map(runtime.gpus_of, KINDS)), [node["Resources"] for node in nodes()]
     found = ", ".join(f"{node.get('CPU', 0):g} CPUs and {node.get('GPU', 0):g} GPUs" for node in there)
     raise OSError(
         f"runtime: a trial reserves cpus: {runtime.cpus} and gpus: {gpus:g}, but the nodes have {found}; allowed: what "

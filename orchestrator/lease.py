@@ -15,6 +15,7 @@ import os
 import socket
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -136,7 +137,9 @@ def _replaced(path: Path, stale: IO[bytes]) -> IO[bytes] | None:
     with open(path.with_name(".lock"), "ab") as turn:  # one after the other: a few system calls long
         if not _locked(turn) or not _is_at(path, stale):
             return None
-        new = path.with_name(f".lock.{os.getpid()}")
+        for left in path.parent.glob(".lock.*"):  # by who died here: this process alone is at it
+            left.unlink()
+        new = path.with_name(f".lock.{uuid.uuid4().hex[:12]}")
         file = _open(new)
         _locked(file)
         os.replace(new, path)

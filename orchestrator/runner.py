@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator import integrity
+from orchestrator.identity import key as spec_key
 from orchestrator.lease import STALE_SECONDS
 from orchestrator.manifests import SOURCES
 from orchestrator.remote import open_store
@@ -69,7 +70,7 @@ def run_trial(config: Mapping[str, Any], hear: Heard = lambda said: None) -> str
             context = _context(config, store, work, checkpoints, said, lambda: stopped() or cancelled())
             said.measured = context.measured
             with redirect_stdout(printed), redirect_stderr(printed):
-                record = trial.run(decode(json.loads((folder / "spec.json").read_text())), context)
+                record = trial.run(_spec(folder, key), context)
             whole = {**config["identity"], **record, "inputs": inputs, "provenance": config["provenance"]}
             store.finish(work, whole, **started)
         except Interrupted as stop:
@@ -79,6 +80,14 @@ def run_trial(config: Mapping[str, Any], hear: Heard = lambda said: None) -> str
             note_attempt(folder, outcome="error", traceback=traceback.format_exc(), **started)
             raise
         return str(record["status"])
+
+
+def _spec(folder: Path, name: str) -> Any:
+    """What the trial is. ValueError where `spec.json` is another's: its results would be taken for this trial's."""
+    found = decode(json.loads((folder / "spec.json").read_text()))
+    if spec_key(found) != name:
+        raise ValueError(f"{folder / 'spec.json'} is damaged: not the one of {name}; it is written again next time")
+    return found
 
 
 def _damaged_inputs(store: Store, parents: Mapping[str, Mapping[str, str]]) -> str:

@@ -5,11 +5,14 @@ actors are reused, so that imports, loaded judges and CUDA contexts are paid for
 scratch: the store says what is done, and running again plans again.
 """
 
+import logging
+import math
 import tempfile
 import threading
+import time
 import uuid
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -31,7 +34,7 @@ from orchestrator.ready import ReadyQueue
 from orchestrator.searcher import ReadyTrials
 from orchestrator.sections import Runtime
 from orchestrator.stalls import IDLE_SECONDS, Stalls
-from orchestrator.store import Store
+from orchestrator.store import RETRY, Store
 
 RUN = "sweep"
 """Name of Tune's run, whose folder has one for each trial."""
@@ -91,73 +94,98 @@ def run(
 
 
 def _forget(store: Store, queue: ReadyQueue) -> None:
-    """Takes back requests to end single trials that came when there was nothing to end any more."""
+    """Takes back requests of single trials that came when there was nothing to end or to retry any more."""
     with suppress(OSError):  # the next sweep does it
-        for name in store.stops_requested() & queue.nodes.keys():
-            store.forget_stop(name)
+        for name in store.stops_requested():
+            if name.removeprefix(RETRY) in queue.nodes:
+                store.forget_stop(name)
 
 
 @contextmanager
 def _watched(queue: ReadyQueue, stalls: Stalls, runtime: Runtime, listener: Listener) -> Iterator[None]:
-    """Within it a thread ends trials that hang, and says why when none can start."""
-    ended = threading.Event()
+    """Within it trials that hang are ended, and it is said why when none can start."""
+    told = -math.inf
 
     def look() -> None:
-        while not ended.wait(min(LOOK_SECONDS, runtime.hang_seconds / 4)):
-            handed_out = [queue.nodes[name] for name in sorted(queue.running.copy())]
-            for node, holder in stalls.hung(handed_out):
-                note = f"no progress for {runtime.hang_seconds:g} s (runtime.hang_seconds)"
-                if cluster.end_process(holder):
-                    stalls.store.note(node.kind, node.key, outcome="hung", note=note, process=holder.process)
-                    listener.told(f"ended: {node.kind} {node.key} on {holder.host}: {note}; it is tried again")
-            if handed_out and (idle := stalls.idle_seconds()) > IDLE_SECONDS:
-                listener.told(_why_idle(handed_out, stalls, runtime, idle))
+        nonlocal told
+        handed_out = [queue.nodes[name] for name in sorted(queue.running.copy())]
+        for node, holder in stalls.hung(handed_out):
+            note = f"no progress for {runtime.hang_seconds:g} s (runtime.hang_seconds)"
+            if cluster.end_process(holder):
+                listener.told(f"ended: {node.kind} {node.key} on {holder.host}: {note}; it is tried again")
+                stalls.store.note(node.kind, node.key, outcome="hung", note=note, process=holder.process)
+        if handed_out and (idle := stalls.idle_seconds()) > IDLE_SECONDS:
+            listener.told(_why_idle(handed_out, stalls, runtime, f"nothing has run for {idle:.0f} s"))
+        elif time.monotonic() - told > IDLE_SECONDS and (stuck := _stuck(handed_out, queue.slots, stalls, runtime)):
+            told = time.monotonic()
+            waited = max(stalls.waiting_seconds(node.key) for node in stuck)
+            listener.told(_why_idle(stuck, stalls, runtime, f"handed out {waited:.0f} s ago, and not begun"))
 
-    thread = threading.Thread(target=look, name="stalls", daemon=True)
-    thread.start()
-    try:
+    with _repeated("stalls", min(LOOK_SECONDS, runtime.hang_seconds / 4), look, listener):
         yield
-    finally:
-        ended.set()
-        thread.join()
 
 
 @contextmanager
 def _metered(meters: SweepMeters, listener: Listener) -> Iterator[None]:
-    """Within it a thread tells Ray's metrics of the sweep."""
-    ended, hear = threading.Event(), listener.ended
-
-    def tell() -> None:
-        while not ended.wait(LOOK_SECONDS):
-            meters.tell()
+    """Within it Ray's metrics hear of the sweep."""
+    hear = listener.ended
 
     def hear_too(node: Node, status: str) -> None:
         meters.end(node.kind, status)
         hear(node, status)
 
     listener.ended = hear_too
-    thread = threading.Thread(target=tell, name="meters", daemon=True)
+    try:
+        with _repeated("meters", LOOK_SECONDS, meters.tell, listener):
+            yield
+    finally:
+        listener.ended = hear
+
+
+@contextmanager
+def _repeated(name: str, seconds: float, look: Callable[[], None], listener: Listener) -> Iterator[None]:
+    """Within it a thread looks again and again. What a look raises, a full disk or a node that has just died, is told
+    once as long as it is the same, and ends no other look: sweeps rely on hung trials being seen for days."""
+    ended, fault = threading.Event(), ""
+
+    def looking() -> None:
+        nonlocal fault
+        while not ended.wait(seconds):
+            try:
+                look()
+                fault = ""
+            except Exception as error:
+                logging.getLogger(__name__).debug("%s", name, exc_info=True)
+                before, fault = fault, f"{name}: {type(error).__name__}: {error}"
+                if fault != before:
+                    listener.told(fault)
+
+    thread = threading.Thread(target=looking, name=name, daemon=True)
     thread.start()
     try:
         yield
     finally:
         ended.set()
         thread.join()
-        listener.ended = hear
 
 
-def _why_idle(handed_out: list[Node], stalls: Stalls, runtime: Runtime, seconds: float) -> str:
+def _stuck(handed_out: list[Node], slots: int, stalls: Stalls, runtime: Runtime) -> list[Node]:
+    """Trials that have waited for a process for a minute although there is room, or although no node that is there has
+    what they reserve."""
+    waiting = [node for node in handed_out if stalls.waiting_seconds(node.key) > IDLE_SECONDS]
+    homeless = [node for node in waiting if not cluster.fits(runtime, node.kind)]
+    return homeless or (waiting if len(stalls.seen) < slots else [])
+
+
+def _why_idle(waiting: list[Node], stalls: Stalls, runtime: Runtime, what: str) -> str:
     """What trials that could start wait for, and what each node has."""
-    kinds = Counter(node.kind for node in handed_out)
+    kinds = Counter(node.kind for node in waiting)
     each = {kind: cluster.amount(runtime.cpus, runtime.gpus_of(kind)) for kind in kinds}
     wanted = ", ".join(f"{n} {kind} ({each[kind]})" for kind, n in kinds.items())
     others = ", ".join(f"process {by.process} on {by.host}" for by in stalls.elsewhere)
     reason = f"held by another sweep ({others})" if others else "waiting for room or for a worker to start"
     nodes = ", ".join(f"{node['NodeManagerHostname']} ({cluster.shown(node['Resources'])})" for node in cluster.nodes())
-    return (
-        f"nothing has run for {seconds:.0f} s: {wanted}: {reason}; nodes: {nodes or 'none'}; "
-        f"free: {cluster.shown(ray.available_resources())}"
-    )
+    return f"{what}: {wanted}: {reason}; nodes: {nodes or 'none'}; free: {cluster.shown(ray.available_resources())}"
 
 
 def _tuner(searcher: ReadyTrials, runtime: Runtime, scratch: str) -> tune.Tuner:

@@ -18,7 +18,7 @@ from orchestrator.driving import Listener, Outcome, Stop
 from orchestrator.plan import Node
 from orchestrator.ready import ReadyQueue
 from orchestrator.sections import Runtime
-from orchestrator.store import Store, identity_record
+from orchestrator.store import RETRY, Store, identity_record
 
 CANCELLED = "cancelled on request; the next sweep, or retry, runs it again"
 LOOK_SECONDS = 5.0
@@ -100,13 +100,13 @@ class ReadyTrials(Searcher):
         if time.monotonic() - self.heeded < LOOK_SECONDS:
             return
         self.heeded = time.monotonic()
-        for name in [name for name, state in self.queue.state.items() if state == "failed"]:
-            node = self.queue.nodes[name]
-            if self.store.status(node.kind, name) != "failed":
-                self.queue.retry(name)
-                self.outcome.tracebacks.pop(name, None)
-                self.listener.told(f"again: {node.kind} {name}, as was asked for")
-        for name in self.store.stops_requested() & self.queue.nodes.keys():
+        asked = self.store.stops_requested()
+        for name in [name for name, state in self.queue.state.items() if state == "failed" and RETRY + name in asked]:
+            self.store.forget_stop(RETRY + name)
+            self.queue.retry(name)
+            self.outcome.tracebacks.pop(name, None)
+            self.listener.told(f"again: {self.queue.nodes[name].kind} {name}, as was asked for")
+        for name in asked & self.queue.nodes.keys():
             if self.queue.state[name] == "waiting":
                 self.queue.cancel(name)
                 self._cancelled(self.queue.nodes[name])
@@ -154,10 +154,15 @@ class ReadyTrials(Searcher):
 
     def _may_start_again(self, node: Node, before: int) -> bool:
         """Whether Tune gave a trial up before its retries were used up: it does where a worker does not come to start,
-        e.g. because its node dies meanwhile."""
-        starts = sum(one["outcome"] == "started" for one in self._history(node)[before:])
+        e.g. because its node dies meanwhile, and it counts attempts that were lost with their node, for which a trial
+        can do nothing."""
+        starts = [one.get("node", "") for one in self._history(node)[before:] if one["outcome"] == "started"]
+        there = {one["NodeID"] for one in cluster.nodes()}
+        own = [where for where in starts if not where or where in there]
+        if starts and not own:
+            return True
         self.again[node.key] += 1
-        return starts <= self.runtime.max_failures and self.again[node.key] <= self.runtime.max_failures
+        return len(own) <= self.runtime.max_failures and self.again[node.key] <= self.runtime.max_failures
 
     def _note_failure(self, node: Node, trial_id: str) -> None:
         tries = self._history(node)

@@ -32,19 +32,24 @@ class Stalls:
     """When a trial last ran."""
     elsewhere: list[Holder] = field(default_factory=list)
     """Who else runs what was handed out, as of the last look."""
+    waiting: dict[str, float] = field(default_factory=dict)
+    """By key: since when a trial that was handed out has had no process, as of the last look."""
 
     def hung(self, handed_out: Iterable[Node]) -> list[tuple[Node, Holder]]:
         """Trials that have shown no progress for the limit, and the processes of this sweep that hold them, or did
         before another sweep took them over; each is named once a limit. Trials that no process has held wait for room,
         or for a worker to start."""
-        now, before, found = time.monotonic(), self.seen, []
-        self.seen, self.elsewhere = {}, []
+        now, before, waited, found = time.monotonic(), self.seen, self.waiting, []
+        self.seen, self.elsewhere, self.waiting = {}, [], {}
         for node in handed_out:
             by, known = self.store.holder(node.kind, node.key), before.get(node.key)
             mine = by if by and by.sweep == self.sweep else known.by if known else None
-            if by and by.sweep != self.sweep and by.seconds < STALE_SECONDS:  # or a killed sweep has left it
+            others = by and by.sweep != self.sweep and by.seconds < STALE_SECONDS  # or a killed sweep has left it
+            if by and others:
                 self.elsewhere.append(by)
             if mine is None:
+                if not others:
+                    self.waiting[node.key] = waited.get(node.key, now)
                 continue
             sign = Sign(mine, self.store.progress(node.kind, node.key) if mine == by else None, now, now)
             if known and (known.by.process, known.by.born) == (mine.process, mine.born):
@@ -57,6 +62,11 @@ class Stalls:
                 sign.moved = now
             self.seen[node.key] = sign
         return found
+
+    def waiting_seconds(self, key: str) -> float:
+        """How long a trial that was handed out has waited for a process, as seen by the last looks; 0 when it has one,
+        or another sweep runs it."""
+        return time.monotonic() - self.waiting[key] if key in self.waiting else 0.0
 
     def idle_seconds(self) -> float:
         """How long no trial has run, as seen by the last looks; counted again from 0 once asked beyond IDLE_SECONDS."""

@@ -34,6 +34,8 @@ from orchestrator.spec import KINDS, Trial, parents
 
 FINISHED = ("done", "diverged")
 WORK = "work."
+RETRY = "retry-"
+"""Before a trial's key: the name of a request to run it again."""
 LOG = "log.txt"
 OWN = {"spec.json", "record.json", "DONE", "FAILED", "lock", "attempts.jsonl", LOG, "progress.json", "checkpoint"}
 """The store's bookkeeping and the checkpoint: what is no result."""
@@ -113,7 +115,7 @@ class Store:
     def probe(self) -> Iterator[str]:
         """The name of a file in the store that is there for a moment. OSError when the store cannot be written to."""
         self.root.mkdir(parents=True, exist_ok=True)
-        probe = self.root / f".probe-{socket.gethostname()}-{os.getpid()}"
+        probe = self.root / f".probe-{token()}"
         try:
             write_atomic(probe, "x")
             yield probe.name
@@ -183,7 +185,8 @@ class Store:
         note_attempt(self.folder(kind, key), **what)
 
     def request_stop(self, name: str) -> None:
-        """Asks those who look for `name`, a sweep's trials or the one of this key, to save a checkpoint and end."""
+        """Asks those who look for `name`, a sweep's trials or the one of this key, to save a checkpoint and end; with
+        RETRY before a key, the sweep for which that trial has failed to run it again."""
         (self.root / "stop").mkdir(parents=True, exist_ok=True)
         (self.root / "stop" / name).touch()
 
@@ -206,9 +209,9 @@ class Store:
         attempt before it has moved out of its own is removed; its checkpoint stays."""
         folder = self.folder(kind, key)
         for name in os.listdir(folder):
-            if name not in OWN and not name.startswith("."):
+            if name.startswith(".progress.") or (name not in OWN and not name.startswith(".")):
                 _remove(folder / name)
-        work = folder / f"{WORK}{uuid.uuid4().hex[:12]}"
+        work = folder / f"{WORK}{token()}"
         work.mkdir()
         return work
 
@@ -272,7 +275,8 @@ class Store:
         """What a kill after DONE, or a holder that had hung, has left in a finished trial's folder: nobody needs it."""
         folder = self.folder(kind, key)
         gone = ("checkpoint", "progress.json", "FAILED")
-        return [folder / name for name in os.listdir(folder) if name in gone or WORK in name]
+        mine = [name for name in os.listdir(folder) if not name.startswith(".lock")]  # those are the lease's
+        return [folder / name for name in mine if name in gone or WORK in name or name.startswith(".")]
 
     def tidy(self, finished: Iterable[Address]) -> int:
         """Removes the leftovers of finished trials that no live process holds; returns how many had some."""
@@ -355,15 +359,18 @@ class Printed(io.TextIOBase):
 def note_progress(folder: Path, step: int, steps: int, **more: Any) -> None:
     """Says how far a running trial is, for whoever watches. Not synced to disk: it is worth nothing after a crash.
     `more`: what progress.Running knows, e.g. per_second."""
-    temporary = folder / f".progress.{os.getpid()}"
-    with contextlib.suppress(OSError):
+    temporary = folder / f".progress.{token()}"
+    try:
         temporary.write_text(json.dumps({"time": time.time(), "step": step, "steps": steps, **more}))
         os.replace(temporary, folder / "progress.json")
+    except OSError:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def discard(folder: Path) -> None:
     """Makes a finished trial, whose lease this process holds, an unfinished one without results and checkpoints."""
-    gone = folder / f".{WORK}{uuid.uuid4().hex[:12]}"
+    gone = folder / f".{WORK}{token()}"
     gone.mkdir()
     with contextlib.suppress(FileNotFoundError):
         os.rename(folder / "DONE", gone / "DONE")  # from here on the trial is unfinished
@@ -395,6 +402,11 @@ def data_files(folder: Path) -> list[str]:
     )
 
 
+def token() -> str:
+    """Part of a name that no other process gives: ids of processes are the same in many containers."""
+    return uuid.uuid4().hex[:12]
+
+
 def _remove(path: Path) -> None:
     if path.is_dir():
         shutil.rmtree(path)
@@ -413,7 +425,7 @@ def sha256(path: Path, sync: bool = False) -> str:
 def write_atomic(path: Path, text: str, sync: bool = True) -> None:
     """Writes a text file so that a reader and, with `sync`, a machine that loses power finds either all of it or none.
     OSError, with the path, when the disk is full or the folder cannot be written."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = path.with_name(f".{path.name}.{token()}")
     try:
         _write(temporary, text, sync)
         os.replace(temporary, path)

@@ -21,6 +21,7 @@ from orchestrator.forecast import Forecast, forecast, memory_faults, shares
 from orchestrator.grid import LAST_SWEEP, RESULTS, GridError, load
 from orchestrator.identity import Address, key
 from orchestrator.interrupts import EXIT_INTERRUPTED, draining
+from orchestrator.lease import born
 from orchestrator.manifests import Manifests, requests
 from orchestrator.matrix import FACTORS
 from orchestrator.progress import Progress, Tally
@@ -28,7 +29,7 @@ from orchestrator.ready import ReadyQueue
 from orchestrator.remote import open_store
 from orchestrator.sections import Grid
 from orchestrator.spec import KINDS, TRAINING_KINDS
-from orchestrator.store import FINISHED, write_atomic
+from orchestrator.store import FINISHED, RETRY, write_atomic
 from orchestrator.work import Work
 
 EXIT_DONE, EXIT_INCOMPLETE, EXIT_USAGE = 0, 1, 2
@@ -186,10 +187,12 @@ def _run_rounds(sweep: Sweep, out: Console) -> tuple[int, Any]:
         code = _run_trials(sweep, mirror, out) if sweep.plan.to_do() else _mirror_only(mirror)
         before = sweep.damaged
         sweep.plan, _ = sweep.replan()
-        if code not in (EXIT_DONE, EXIT_DAMAGED):
+        if code == EXIT_INTERRUPTED:
             return code, mirror
-        if not sweep.plan.to_do():
+        if not sweep.plan.to_do():  # also where another sweep has done what failed here
             return EXIT_DONE, mirror
+        if code == EXIT_INCOMPLETE:
+            return code, mirror
         if last == 0 or (code == EXIT_DONE and sweep.damaged == before):  # a bad disk, or another driver holds them
             break
     out.print(f"{len(sweep.plan.to_do())} trials are unfinished again: damaged, and another sweep has them, or what is")
@@ -207,8 +210,9 @@ def _run_trials(sweep: Sweep, mirror: Any, out: Console) -> int:
     from orchestrator import schedule  # imports ray, which a finished sweep does not need
 
     stop = Stop(sweep.store, f"{socket.gethostname()}-{os.getpid()}")
-    for name in sweep.store.stops_requested() & {stop.name, *sweep.plan.nodes}:  # of a killed driver of this number
-        sweep.store.forget_stop(name)
+    for name in sweep.store.stops_requested():
+        if name.removeprefix(RETRY) in sweep.plan.nodes or name == stop.name or _of_the_dead(name):
+            sweep.store.forget_stop(name)
     with ExitStack() as while_running:
 
         def started(addresses: Addresses, queue: ReadyQueue) -> None:
@@ -239,6 +243,12 @@ def _run_trials(sweep: Sweep, mirror: Any, out: Console) -> int:
     if "without input" in states:
         return EXIT_DAMAGED
     return EXIT_INCOMPLETE if incomplete else EXIT_DONE
+
+
+def _of_the_dead(stop: str) -> bool:
+    """Whether a request to stop is that of a driver of this machine that was ended before it could take it back."""
+    host, _, process = stop.rpartition("-")
+    return host == socket.gethostname() and process.isdecimal() and not born(int(process))
 
 
 def _mirror_only(mirror: Any) -> int:

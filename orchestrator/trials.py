@@ -21,7 +21,7 @@ from orchestrator.lease import STALE_SECONDS
 from orchestrator.plan import TO_DO
 from orchestrator.progress import Running
 from orchestrator.spec import KINDS
-from orchestrator.store import FINISHED, LOG, Store
+from orchestrator.store import FINISHED, LOG, RETRY, Store
 from orchestrator.sweep import Sweep
 
 EXIT_DONE, EXIT_NOT_DONE = 0, 1
@@ -277,6 +277,8 @@ def retry(file: Path, texts: list[str], again: bool, out: Console) -> int:
     trials, say, left = Trials(Sweep(file)), partial(out.print, markup=False), 0
     for address in [trials.find(text) for text in texts]:
         left += not _retried(trials, address, again, say)
+        if _running(trials):
+            trials.store.request_stop(RETRY + address[1])
     if not left and not _running(trials):
         say(f"no trial runs; next: make sweep GRID={file}")
     return EXIT_NOT_DONE if left else EXIT_DONE

@@ -52,7 +52,7 @@ ORCHESTRATOR = {
     "show": "checks circularity cost forecast manifests plan ready sections spec",
     "progress": "makespan plan ready show store",
     "reaper": "",
-    "runner": "integrity lease manifests remote spec store workers",
+    "runner": "identity integrity lease manifests remote spec store workers",
     "meters": "ready store",
     "driving": "plan ready store",
     "cluster": "lease remote sections spec store",
@@ -69,8 +69,8 @@ ORCHESTRATOR = {
     "fetching": "manifests",
     "preflight": "fetching manifests sections spec store workers",
     "interrupts": "",
-    "sweep": "aggregate checks cost driving forecast grid identity integrity interrupts manifests matrix naming plan "
-    "preflight progress ready remote schedule sections show spec store tracking work",
+    "sweep": "aggregate checks cost driving forecast grid identity integrity interrupts lease manifests matrix naming "
+    "plan preflight progress ready remote schedule sections show spec store tracking work",
     "status": "lease plan progress show spec store sweep",
     "trials": "grid identity lease plan progress show spec status store sweep",
     "gc": "grid identity spec store sweep",

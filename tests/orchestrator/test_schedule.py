@@ -1,6 +1,8 @@
 """What Tune is handed, and what a worker leaves behind between two trials. Whole sweeps are in tests/integration."""
 
+import json
 import math
+import threading
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,7 @@ from orchestrator.ready import ReadyQueue
 from orchestrator.searcher import CANCELLED, ReadyTrials
 from orchestrator.sections.training import Runtime
 from orchestrator.stalls import Stalls
-from orchestrator.store import Store, note_attempt
+from orchestrator.store import RETRY, Store, note_attempt
 
 
 def test_a_worker_that_goes_on_leaves_no_folders_of_the_last_trial(tmp_path: Path) -> None:
@@ -35,7 +37,7 @@ def test_a_worker_that_goes_on_leaves_no_folders_of_the_last_trial(tmp_path: Pat
 @pytest.fixture
 def searcher(micro: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ReadyTrials:
     """On a cluster with one core."""
-    monkeypatch.setattr(cluster, "nodes", lambda: [{"Resources": {"CPU": 1.0}}])
+    monkeypatch.setattr(cluster, "nodes", lambda: [{"NodeID": "here", "Resources": {"CPU": 1.0}}])
     queue = ReadyQueue(plan.build((label.spec for label in micro.labels), {}, lambda _: 1.0))
     listener = Listener(lambda *_: None, lambda *_: None, lambda *_: None)
     stop = Stop(Store(tmp_path / "store"), "stop")
@@ -74,6 +76,65 @@ def test_a_trial_that_began_is_tried_as_often_as_the_grid_says(starts: int, stat
     assert searcher.outcome.tracebacks == ({config["key"]: "ValueError: x"} if state == "failed" else {})
 
 
+def test_attempts_that_are_lost_with_their_node_do_not_count(
+    searcher: ReadyTrials, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster, "nodes", lambda: [{"NodeID": "here", "Resources": {"CPU": 1.0}}])
+    for hand_out in range(9):
+        config = searcher.suggest(str(hand_out))
+        for node in ("here" if hand_out > 5 else "lost-1", "lost-2"):
+            note_attempt(searcher.store.folder(config["kind"], config["key"]), outcome="started", node=node)
+        searcher.on_trial_complete(str(hand_out), error=True)
+        state = searcher.queue.state.pop(config["key"])
+        searcher.queue.state[config["key"]] = state
+        assert state == ("failed" if hand_out == 8 else "waiting"), hand_out
+        searcher.queue.heap = []  # so that the same comes again
+
+
+def test_what_waits_although_there_is_room_or_never_will_be_is_told_while_others_run(
+    searcher: ReadyTrials, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 0.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    monkeypatch.setattr(cluster, "nodes", lambda: [{"Resources": {"CPU": 2.0}}])
+    trains, judges = (
+        next(node for node in searcher.queue.nodes.values() if node.kind == kind)
+        for kind in ("super_resolution", "judging")
+    )
+    runs, waits = [searcher.store.prepare(node.spec) for node in (judges, trains)]
+    stalls, runtime = Stalls(searcher.store, 1e9, "this"), Runtime(gpus={"super_resolution": 1})
+    said = {"host": "h", "process": 7, "born": 5, "node": "n", "sweep": "this", "beat": 0}
+
+    def stuck(runtime: Runtime, slots: int) -> list[str]:
+        (runs / "lock").write_text(json.dumps(said))
+        stalls.hung([judges, trains])
+        return [node.key for node in schedule._stuck([judges, trains], slots, stalls, runtime)]
+
+    assert stuck(runtime, 2) == []
+    now = 59.0
+    assert stuck(runtime, 2) == []
+    now = 61.0
+    assert stuck(runtime, 1) == [waits.name], "no node has a GPU any more"
+    assert stuck(Runtime(), 2) == [waits.name], "its worker does not start"
+    assert stuck(Runtime(), 1) == [], "it waits for its turn"
+
+
+def test_a_look_that_fails_is_told_once_and_the_next_is_made() -> None:
+    told: list[str] = []
+    looks, ended = iter(["first", "second", "third"]), threading.Event()
+
+    def look() -> None:
+        if next(looks) == "third":
+            ended.set()
+        raise OSError(28, "No space left on device")
+
+    listener = Listener(lambda *_: None, lambda *_: None, told.append)
+    with schedule._repeated("stalls", 0.001, look, listener):
+        assert ended.wait(60)
+    assert told[0] == "stalls: OSError: [Errno 28] No space left on device"
+    assert told.count(told[0]) == 1
+
+
 def test_no_more_is_handed_out_than_the_nodes_have_room_for_and_two_that_wait(
     searcher: ReadyTrials, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -91,12 +152,12 @@ def test_a_sweep_in_which_nothing_runs_says_what_waits_for_what(
     monkeypatch.setattr(schedule.ray, "available_resources", lambda: {"CPU": 7.0, "GPU": 0.25})
     waiting = [node for node in searcher.queue.nodes.values() if node.kind == "super_resolution"][:2]
     runtime, stalls = Runtime(gpus={"super_resolution": 0.5}, cpus=2), Stalls(searcher.store, 10.0, "this")
-    assert schedule._why_idle(waiting, stalls, runtime, 61.7) == (
+    assert schedule._why_idle(waiting, stalls, runtime, "nothing has run for 62 s") == (
         "nothing has run for 62 s: 2 super_resolution (2 CPUs, 0.5 GPUs): waiting for room or for a worker to start; "
         "nodes: host-1 (8 CPUs, 1 GPUs); free: 7 CPUs, 0.25 GPUs"
     )
     stalls.elsewhere = [Holder("host-2", 42, 5, "b", "other", 3, 1.0)]
-    assert "held by another sweep (process 42 on host-2)" in schedule._why_idle(waiting, stalls, runtime, 61.7)
+    assert "held by another sweep (process 42 on host-2)" in schedule._why_idle(waiting, stalls, runtime, "")
 
 
 def test_a_waiting_trial_is_cancelled_and_retried_on_request(searcher: ReadyTrials) -> None:
@@ -114,9 +175,14 @@ def test_a_waiting_trial_is_cancelled_and_retried_on_request(searcher: ReadyTria
     assert store.stops_requested() == set()
     assert all(queue.state[child] == "blocked" for child in node.children)
     assert searcher.outcome.tracebacks == {name: CANCELLED}
-    (store.folder(node.kind, name) / "FAILED").unlink()  # as the verb `retry` does
+    (store.folder(node.kind, name) / "FAILED").unlink()  # as another sweep does that hands it out
     searcher.heeded = -math.inf
     searcher.suggest("two")
+    assert queue.state[name] == "failed"
+    store.request_stop(RETRY + name)  # as the verb `retry` does
+    searcher.heeded = -math.inf
+    searcher.suggest("three")
+    assert store.stops_requested() == set()
     waiting = {key: state for key, state in queue.state.items() if key not in queue.running}
     assert waiting.items() <= before.items()
     assert not searcher.outcome.tracebacks

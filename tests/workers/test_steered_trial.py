@@ -79,3 +79,14 @@ def test_what_it_prints_is_in_its_log_and_nowhere_else(
             runner.run_trial(config(endless, store, tmp_path))
     assert (store.folder("pretext", key(endless)) / LOG).read_text() == "a word\na warning\n" * 2
     assert capsys.readouterr() == ("", "")
+
+
+def test_a_specification_that_is_not_the_one_of_its_key_is_not_run(endless: Pretext, tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    file = store.prepare(endless) / "spec.json"
+    changed = file.read_text().replace("1000000", "1")
+    assert changed != file.read_text()
+    file.write_text(changed)
+    with pytest.raises(ValueError, match=f"spec.json is damaged: not the one of {key(endless)}"):
+        runner.run_trial(config(endless, store, tmp_path))
+    assert store.status("pretext", key(endless)) is None

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator import integrity
-from orchestrator.identity import key as spec_key
 from orchestrator.lease import STALE_SECONDS
 from orchestrator.manifests import SOURCES
 from orchestrator.remote import open_store
@@ -70,7 +69,7 @@ def run_trial(config: Mapping[str, Any], hear: Heard = lambda said: None) -> str
             context = _context(config, store, work, checkpoints, said, lambda: stopped() or cancelled())
             said.measured = context.measured
             with redirect_stdout(printed), redirect_stderr(printed):
-                record = trial.run(_spec(folder, key), context)
+                record = trial.run(_spec(folder, config["identity"]["spec"]), context)
             whole = {**config["identity"], **record, "inputs": inputs, "provenance": config["provenance"]}
             store.finish(work, whole, **started)
         except Interrupted as stop:
@@ -82,12 +81,12 @@ def run_trial(config: Mapping[str, Any], hear: Heard = lambda said: None) -> str
         return str(record["status"])
 
 
-def _spec(folder: Path, name: str) -> Any:
+def _spec(folder: Path, digest: str) -> Any:
     """What the trial is. ValueError where `spec.json` is another's: its results would be taken for this trial's."""
-    found = decode(json.loads((folder / "spec.json").read_text()))
-    if spec_key(found) != name:
-        raise ValueError(f"{folder / 'spec.json'} is damaged: not the one of {name}; it is written again next time")
-    return found
+    content = (folder / "spec.json").read_bytes()
+    if hashlib.sha256(content).hexdigest() != digest:
+        raise ValueError(f"{folder}/spec.json is damaged: not the one of this key; it is written again next time")
+    return decode(json.loads(content))
 
 
 def _damaged_inputs(store: Store, parents: Mapping[str, Mapping[str, str]]) -> str:

@@ -323,9 +323,11 @@ class Store:
 
 
 def identity_record(spec: Trial) -> dict[str, Any]:
-    """The part of a record that follows from the spec alone: kind, key, whole digest, parents by role."""
+    """The part of a record that follows from the spec alone: kind, key, whole digest, digest of `spec.json`, parents by
+    role."""
     by_role = {role: {"kind": parent.KIND, "key": key(parent)} for role, parent in parents(spec)}
-    return {"kind": spec.KIND, "key": key(spec), "digest": digest(spec), "parents": by_role}
+    written = hashlib.sha256(spec_json(spec).encode()).hexdigest()
+    return {"kind": spec.KIND, "key": key(spec), "digest": digest(spec), "spec": written, "parents": by_role}
 
 
 def done(status: str, record: str) -> str:

@@ -52,7 +52,7 @@ ORCHESTRATOR = {
     "show": "checks circularity cost forecast manifests plan ready sections spec",
     "progress": "makespan plan ready show store",
     "reaper": "",
-    "runner": "identity integrity lease manifests remote spec store workers",
+    "runner": "integrity lease manifests remote spec store workers",
     "meters": "ready store",
     "driving": "plan ready store",
     "cluster": "lease remote sections spec store",

@@ -87,6 +87,6 @@ def test_a_specification_that_is_not_the_one_of_its_key_is_not_run(endless: Pret
     changed = file.read_text().replace("1000000", "1")
     assert changed != file.read_text()
     file.write_text(changed)
-    with pytest.raises(ValueError, match=f"spec.json is damaged: not the one of {key(endless)}"):
+    with pytest.raises(ValueError, match=r"spec.json is damaged: not the one of this key"):
         runner.run_trial(config(endless, store, tmp_path))
     assert store.status("pretext", key(endless)) is None

@@ -8,22 +8,35 @@ import dataclasses
 import json
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from orchestrator import interrupts, show
-from orchestrator.grid import GridError, last_sweep, override
+from orchestrator import completion, interrupts
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
-GridFile = Annotated[Path, typer.Argument(help="a grid file, e.g. grids/demo.yaml")]
-GridOption = Annotated[Path | None, typer.Option(help="a grid file; without it, the one that was swept last")]
+GridFile = Annotated[Path, typer.Argument(help="a grid file, e.g. grids/demo.yaml", autocompletion=completion.grids)]
+SweptGrid = Annotated[
+    Path | None,
+    typer.Argument(help="a grid file; without it, the one that was swept last", autocompletion=completion.grids),
+]
+GridOption = Annotated[
+    Path | None,
+    typer.Option(help="a grid file; without it, the one that was swept last", autocompletion=completion.grids),
+]
 Settings = Annotated[
     list[str] | None,
     typer.Option("-o", help="a setting in the place of the grid's, e.g. super_resolution.training.steps=2000"),
 ]
-Key = Annotated[str, typer.Argument(help="a trial's key, the beginning of it, or its name")]
-Keys = Annotated[list[str], typer.Argument(help="trials' keys, beginnings of them, or names")]
+Key = Annotated[
+    str, typer.Argument(help="a trial's key, the beginning of it, or its name", autocompletion=completion.keys)
+]
+Keys = Annotated[
+    list[str], typer.Argument(help="trials' keys, beginnings of them, or names", autocompletion=completion.keys)
+]
 
 
 @app.callback()
@@ -41,19 +54,19 @@ def plan(
     diff: Annotated[Path | None, typer.Option(help="another grid: which trials and settings differ from its")] = None,
 ) -> None:
     """Shows what a sweep would run, and why. Example: python -m orchestrator plan grids/demo.yaml"""
-    from orchestrator import plan_diff
+    from orchestrator import plan_diff, show
     from orchestrator.plan import as_json as to_json
     from orchestrator.sweep import Sweep
 
-    grid = override(grid, settings or [])
+    grid = _altered(grid, settings)
     if diff:
-        raise typer.Exit(plan_diff.run(diff, grid, show.console()))
+        raise typer.Exit(plan_diff.run(diff, grid, _out()))
     sweep = Sweep(grid)
     if as_json:
         found = {"forecast": dataclasses.asdict(told)} if (told := sweep.forecast()) else {}
         print(json.dumps(to_json(sweep.plan, sweep.study.cells) | found, indent=1))
         return
-    out = show.console()
+    out = _out()
     show.plan(out, sweep.grid.name, sweep.study.cells, sweep.plan, sweep.names, why=True, basis=sweep.basis())
     show.circular(out, sweep.grid)
     if told := sweep.forecast():
@@ -70,16 +83,17 @@ def sweep(grid: GridFile, settings: Settings = None) -> None:
     """Runs what is to do and builds the tables. Example: python -m orchestrator sweep grids/demo.yaml"""
     from orchestrator.sweep import run
 
-    raise typer.Exit(run(override(grid, settings or []), show.console()))
+    raise typer.Exit(run(_altered(grid, settings), _out()))
 
 
 @app.command("preflight")
 def preflight_(grid: GridFile, settings: Settings = None) -> None:
     """Checks data sets, weights, judges, storage and GPUs, and lists all that is wrong; `sweep` does it first, too.
     Example: python -m orchestrator preflight grids/full.yaml"""
+    from orchestrator import show
     from orchestrator.sweep import looked_over
 
-    grid, out = override(grid, settings or []), show.console()
+    grid, out = _altered(grid, settings), _out()
     checked = looked_over(grid, out)
     show.manifests(out, checked.manifests, checked.grid)
     out.print(f"all in order; next: make sweep GRID={grid}", markup=False)
@@ -91,7 +105,7 @@ def prefetch(grid: GridFile) -> None:
     python -m orchestrator prefetch grids/full.yaml"""
     from orchestrator.prefetch import run
 
-    raise typer.Exit(run(grid, show.console()))
+    raise typer.Exit(run(grid, _out()))
 
 
 @app.command()
@@ -104,12 +118,12 @@ def rehearse(
     Example: python -m orchestrator rehearse grids/full.yaml"""
     from orchestrator.rehearse import run
 
-    raise typer.Exit(run(override(grid, settings or []), show.console(), keep))
+    raise typer.Exit(run(_altered(grid, settings), _out(), keep))
 
 
 @app.command()
 def status(
-    grid: Annotated[Path | None, typer.Argument(help="a grid file; without it, the one that was swept last")] = None,
+    grid: SweptGrid = None,
     as_json: Annotated[bool, typer.Option("--json", help="for machines: all unfinished trials and why")] = False,
     watch: Annotated[bool, typer.Option("--watch", help="again and again, until all is done or Ctrl-C")] = False,
     seconds: Annotated[float, typer.Option(min=0.1, help="between two looks of --watch")] = 5.0,
@@ -117,7 +131,7 @@ def status(
     """Says how far a sweep is, from any terminal that sees the store. Example: python -m orchestrator status"""
     from orchestrator import status as verb
 
-    file, out = grid or last_sweep(), show.console()
+    file, out = _swept(grid), _out()
     raise typer.Exit(verb.watch(file, seconds, out) if watch else verb.run(file, as_json, out))
 
 
@@ -130,7 +144,7 @@ def show_(
     """Shows a trial: spec, parents, children, record, files. Example: python -m orchestrator show 3f2a"""
     from orchestrator import trials
 
-    raise typer.Exit(trials.show_(grid or last_sweep(), key, as_json, show.console()))
+    raise typer.Exit(trials.show_(_swept(grid), key, as_json, _out()))
 
 
 @app.command()
@@ -142,7 +156,7 @@ def logs(
     """Shows a trial's attempts, progress, curves, and why it failed. Example: python -m orchestrator logs 3f2a"""
     from orchestrator import trials
 
-    raise typer.Exit(trials.logs(grid or last_sweep(), key, lines, show.console()))
+    raise typer.Exit(trials.logs(_swept(grid), key, lines, _out()))
 
 
 @app.command()
@@ -150,7 +164,7 @@ def why(key: Key, grid: GridOption = None) -> None:
     """Says which settings of a trial its nearest finished relative has not. Example: python -m orchestrator why 3f2a"""
     from orchestrator import trials
 
-    raise typer.Exit(trials.why(grid or last_sweep(), key, show.console()))
+    raise typer.Exit(trials.why(_swept(grid), key, _out()))
 
 
 @app.command()
@@ -162,7 +176,7 @@ def retry(
     """Runs failed trials again: a running sweep does it at once. Example: python -m orchestrator retry 3f2a"""
     from orchestrator import trials
 
-    raise typer.Exit(trials.retry(grid or last_sweep(), keys, again, show.console()))
+    raise typer.Exit(trials.retry(_swept(grid), keys, again, _out()))
 
 
 @app.command()
@@ -170,7 +184,7 @@ def cancel(keys: Keys, grid: GridOption = None) -> None:
     """Ends trials of the running sweep, with a checkpoint. Example: python -m orchestrator cancel 3f2a"""
     from orchestrator import trials
 
-    raise typer.Exit(trials.cancel(grid or last_sweep(), keys, show.console()))
+    raise typer.Exit(trials.cancel(_swept(grid), keys, _out()))
 
 
 @app.command()
@@ -181,16 +195,23 @@ def schema() -> None:
     print(text(), end="")
 
 
+@app.command("completion")
+def completion_(shell: completion.Shell) -> None:
+    """Prints what gives a shell `orchestrator` as a short name of this, with completion of verbs, options, grids, keys.
+    Example: python -m orchestrator completion bash >> ~/.bashrc"""
+    print(completion.script(shell), end="")
+
+
 @app.command()
 def gc(
-    grid: Annotated[Path | None, typer.Argument(help="a grid whose store to look at; the one swept last")] = None,
+    grid: SweptGrid = None,
     keep: Annotated[list[Path] | None, typer.Option(help="a grid elsewhere whose trials are needed, too")] = None,
     delete: Annotated[bool, typer.Option("--delete", help="remove them")] = False,
 ) -> None:
     """Lists trials in the store that no grid in the grid's folder needs. Example: python -m orchestrator gc"""
     from orchestrator.gc import run
 
-    raise typer.Exit(run(grid or last_sweep(), keep or [], delete, show.console()))
+    raise typer.Exit(run(_swept(grid), keep or [], delete, _out()))
 
 
 @app.command()
@@ -204,7 +225,7 @@ def fsck(
     python -m orchestrator fsck grids/demo.yaml --repair"""
     from orchestrator.fsck import run
 
-    raise typer.Exit(run(grid, repair, show.console()))
+    raise typer.Exit(run(grid, repair, _out()))
 
 
 @app.command()
@@ -215,7 +236,7 @@ def mirror(
     """Fills MLflow from the store, a new server too. Example: python -m orchestrator mirror grids/demo.yaml"""
     from orchestrator.mirror import run
 
-    raise typer.Exit(run(grid, tracking, show.console()))
+    raise typer.Exit(run(grid, tracking, _out()))
 
 
 @app.command()
@@ -229,19 +250,44 @@ def restore(
     Example: python -m orchestrator restore grids/demo.yaml --storage results/restored"""
     from orchestrator.restore import run
 
-    raise typer.Exit(run(grid, storage, tracking, weights, show.console()))
+    raise typer.Exit(run(grid, storage, tracking, weights, _out()))
 
 
 def main() -> None:
     """Runs a verb; errors that are the user's are printed without a traceback."""
     interrupts.at_once()
     try:
-        app()
-    except GridError as error:
+        completion.answer(app)
+    except ValueError as error:
+        from orchestrator.grid import GridError
+
+        if not isinstance(error, GridError):
+            raise
         sys.exit(_tell(str(error)))
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         sys.exit(_tell(f"{where}{error.strerror or error}; finished trials are kept, run the same command again"))
+
+
+# What loads the grid's sections is imported when a verb runs: a shell that asks for completions need not wait for them.
+
+
+def _out() -> "Console":
+    from orchestrator import show
+
+    return show.console()
+
+
+def _altered(grid: Path, settings: list[str] | None) -> Path:
+    from orchestrator.grid import override
+
+    return override(grid, settings or [])
+
+
+def _swept(grid: Path | None) -> Path:
+    from orchestrator.grid import last_sweep
+
+    return grid or last_sweep()
 
 
 def _tell(message: str) -> int:

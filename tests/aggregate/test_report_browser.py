@@ -3,8 +3,8 @@
 import pytest
 
 from tests.aggregate import page_material
-from tests.aggregate.browser import CHROMIUM, Browser
 from tests.aggregate.page_material import HOSTILE
+from tests.browser import CHROMIUM, Browser
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs chromium on the PATH")
 

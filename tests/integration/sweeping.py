@@ -65,8 +65,8 @@ class Folder:
         return {str(path.relative_to(self.store.root)): sha256(path) for path in files}
 
 
-def wait_until(condition: Callable[[], bool], process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + PATIENCE
+def wait_until(condition: Callable[[], bool], process: subprocess.Popen[bytes], patience: float = PATIENCE) -> None:
+    deadline = time.monotonic() + patience
     while not condition():
         assert process.poll() is None, "the sweep ended early"
         assert time.monotonic() < deadline

@@ -20,15 +20,6 @@ from tests.integration.sweeping import PATIENCE, Folder, kill, wait_until
 GRID = Path(__file__).parents[1] / "micro.yaml"
 
 
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Folder:
-    """A sweep that nobody disturbed."""
-    folder = Folder(tmp_path_factory.mktemp("undisturbed"), GRID.read_text())
-    code, output = folder.run()
-    assert code == 0, output
-    return folder
-
-
 def test_runs_everything_and_says_where(undisturbed: Folder) -> None:
     planned = {(label.spec.KIND, key(label.spec)) for label in undisturbed.labels()}
     assert planned <= undisturbed.finished().keys()

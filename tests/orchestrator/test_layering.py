@@ -35,6 +35,7 @@ ORCHESTRATOR = {
     "grid_checks": "grid_claim_checks grid_data_checks grid_errors known matrix sections spec yaml_lines",
     "composing": "yaml_lines",
     "schema": "sections",
+    "completion": "grid spec",
     "grid": "composing grid_checks grid_claim_checks grid_errors sections yaml_lines",
     "manifests": "sections spec store",
     "builder": "manifests sections spec",
@@ -79,8 +80,8 @@ ORCHESTRATOR = {
     "shrink": "sections spec",
     "rehearse": "aggregate cost cost_table driving fetching grid identity interrupts manifests matrix naming plan "
     "preflight progress ready schedule sections show shrink spec store sweep work",
-    "__main__": "fsck gc grid interrupts mirror plan plan_diff prefetch rehearse restore schema show status sweep "
-    "trials",
+    "__main__": "completion fsck gc grid interrupts mirror plan plan_diff prefetch rehearse restore schema show status "
+    "sweep trials",
 }
 # module -> what it imports inside functions alone: planning must not load it
 LAZY = {
@@ -88,9 +89,10 @@ LAZY = {
     "preflight": "workers.data.scan",
     "sweep": "orchestrator.aggregate orchestrator.schedule orchestrator.tracking",
     "rehearse": "orchestrator.aggregate",
-    "__main__": "orchestrator.fsck orchestrator.gc orchestrator.mirror orchestrator.plan orchestrator.plan_diff "
-    "orchestrator.prefetch orchestrator.rehearse orchestrator.restore orchestrator.schema orchestrator.status "
-    "orchestrator.sweep orchestrator.trials",
+    "completion": "orchestrator.grid orchestrator.spec",
+    "__main__": "orchestrator.fsck orchestrator.gc orchestrator.grid orchestrator.mirror orchestrator.plan "
+    "orchestrator.plan_diff orchestrator.prefetch orchestrator.rehearse orchestrator.restore orchestrator.schema "
+    "orchestrator.show orchestrator.status orchestrator.sweep orchestrator.trials",
 }
 HEAVY = {
     "ray": {f"orchestrator.{name}" for name in ("cluster", "actor", "searcher", "schedule", "meters")},

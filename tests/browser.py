@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import subprocess
+import time
 from pathlib import Path
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -61,15 +62,21 @@ class Browser:
         first, _, self.waiting = self.waiting.partition(b"\0")
         return json.loads(first)
 
-    def open(self, file, width=1280, height=800, dark=False, script=True):
-        """Loads a file's page in a window of `width` x `height` CSS pixels."""
+    def open(self, page, width=1280, height=800, dark=False, script=True):
+        """Loads a file's page, or that of an address, in a window of `width` x `height` CSS pixels."""
         self("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self("Emulation.setEmulatedMedia", features=[scheme])
         self("Emulation.setScriptExecutionDisabled", value=not script)
         self.events.clear()
-        self("Page.navigate", url=Path(file).resolve().as_uri())
-        while not any(event.get("method") == "Page.loadEventFired" for event in self.events):
+        self("Page.navigate", url=page if "://" in str(page) else Path(page).resolve().as_uri())
+        self.wait_for_load()
+
+    def wait_for_load(self, seconds=60):
+        """Returns once a page has loaded since `events` were cleared, also one that a page goes to by itself."""
+        deadline = time.monotonic() + seconds
+        while not self.told("Page.loadEventFired"):
+            assert time.monotonic() < deadline, "no page has loaded"
             self.events.append(self._next())
 
     def value(self, expression):

@@ -77,7 +77,7 @@ class Patch(nn.Module):
         return [self.layers(maps[self.stage])]
 
 
-HEADS: dict[str, Callable[[tuple[int, ...], tuple[int, ...]], nn.Module]] = {"vanilla": Vanilla, "patch": Patch}
+HEADS: dict[str, Callable[..., nn.Module]] = {"vanilla": Vanilla, "patch": Patch}
 """Name in a grid -> class: made from the channels and the reductions of a backbone's maps, it turns the maps into a
 list of logits, each (N, 1, ...). A grid is checked by the names that stand here, without loading torch."""
 

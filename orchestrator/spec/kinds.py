@@ -166,6 +166,14 @@ class Benchmark(Trial):
     numerics: Numerics
 
 
-TRIALS: tuple[type[Trial], ...] = (Pretext, FrIqa, SuperResolution, Restoration, Judging, IqaTransfer, Benchmark)
+TRIALS: tuple[type[Trial], ...] = (
+    Pretext,
+    FrIqa,
+    SuperResolution,
+    Restoration,
+    Judging,
+    IqaTransfer,
+    Benchmark,
+)
 KINDS: dict[str, type[Trial]] = {cls.KIND: cls for cls in TRIALS}
 TRAINING_KINDS = ("pretext", "fr_iqa", "super_resolution", "iqa_transfer")

@@ -4,7 +4,7 @@ import functools
 import importlib.metadata
 from typing import Any
 
-from orchestrator import spec
+from orchestrator import known, spec
 from orchestrator.manifests import Manifests, data_request, generator_request, judge_request, weights_request
 from orchestrator.sections import DiscriminatorLevel, Grid, LadderSet, OfficialGenerator, OfficialSet, SplitByReference
 
@@ -21,7 +21,7 @@ class Builder:
         self.judges = {
             name: spec.Judge(
                 metric=name,
-                version=spec.OWN_JUDGES.get(name, f"pyiqa {importlib.metadata.version('pyiqa')}"),
+                version=known.own_judges().get(name, f"pyiqa {importlib.metadata.version('pyiqa')}"),
                 weights=manifests.content(judge_request(name)),
             )
             for name in grid.judges.families()
@@ -122,7 +122,6 @@ class Builder:
 
     def _discriminator(self, level: DiscriminatorLevel, seed: int) -> spec.Discriminator:
         adversarial = self.grid.super_resolution.adversarial
-        assert level.head, "none is no discriminator"
         return spec.Discriminator(
             head=level.head,
             backbone=spec.Backbone(model=self.grid.backbones[level.backbone].model),
@@ -139,8 +138,8 @@ class Builder:
         level = self.grid.backbones[backbone]
         if start == "pretext":
             return self.pretext(level.model)
-        if start == "released":
-            return spec.ReleasedWeights(content=self.manifests.content(weights_request(level)))
+        if start == "released" or start in level.starts:
+            return spec.ReleasedWeights(content=self.manifests.content(weights_request(level.started(start))))
         return spec.RandomWeights(purpose=purpose, seed=seed)
 
 

@@ -9,6 +9,8 @@ from orchestrator.grid_claim_checks import check_claims
 from orchestrator.grid_data_checks import check_data
 from orchestrator.grid_errors import Fault, found, nearest, shown
 from orchestrator.sections import (
+    GAN,
+    STARTS,
     BackboneLevel,
     Condition,
     DiscriminatorAxis,
@@ -117,6 +119,19 @@ def _check_backbones(grid: Grid) -> Iterator[Fault]:
         if architecture not in allowed:
             yield (*path, "model"), found(architecture, sorted(allowed), f"models of {library}")
         yield from _check_weights((*path, "weights"), level, library, grid)
+        for start in level.starts:
+            yield from _check_own_start((*path, "starts", start), start, level.started(start), library, grid)
+
+
+def _check_own_start(
+    path: yaml_lines.Path, start: str, level: BackboneLevel, library: str, grid: Grid
+) -> Iterator[Fault]:
+    if start in (*STARTS, GAN):
+        yield path, f"found {start!r}; allowed: any name but {', '.join((*STARTS, GAN))}"
+    if level.has_released:
+        yield from _check_weights(path, level, library, grid)
+    else:
+        yield path, f"found {shown(level.weights)}; allowed: a file, {{file: PATH}}, or released weights"
 
 
 def _check_weights(path: yaml_lines.Path, level: BackboneLevel, library: str, grid: Grid) -> Iterator[Fault]:
@@ -142,9 +157,12 @@ def _check_names(grid: Grid) -> Iterator[Fault]:
             if loss not in backbones:
                 yield ("matrix", axis, i), found(loss, backbones)
     for i, entry in enumerate(grid.matrix.discriminator):
-        for name in entry.backbone if isinstance(entry, DiscriminatorAxis) else ():
-            if name not in backbones:
-                yield ("matrix", "discriminator", i, "backbone"), found(name, backbones)
+        if not isinstance(entry, DiscriminatorAxis):
+            continue
+        for field, names, allowed in (("head", entry.head, known.heads()), ("backbone", entry.backbone, backbones)):
+            for name in names:
+                if name not in allowed:
+                    yield ("matrix", "discriminator", i, field), found(name, allowed)
     for i, name in enumerate((grid.iqa_transfer and grid.iqa_transfer.backbones) or ()):
         if name not in backbones:
             yield ("iqa_transfer", "backbones", i), found(name, backbones)
@@ -170,9 +188,13 @@ def _check_starts(grid: Grid) -> Iterator[Fault]:
     for i, entry in enumerate(grid.matrix.discriminator):
         for name in entry.backbone if isinstance(entry, DiscriminatorAxis) else ():
             yield from _missing_starts(("matrix", "discriminator", i, "start"), grid, name, entry.start)  # type: ignore[union-attr]
-    starts = [start for start in grid.matrix.initialization if start != "gan"]
+    allowed = (*STARTS, GAN, *dict.fromkeys(start for level in grid.backbones.values() for start in level.starts))
+    for i, start in enumerate(grid.matrix.initialization):
+        if start not in allowed:
+            yield ("matrix", "initialization", i), found(start, allowed)
+    starts = tuple(start for start in grid.matrix.initialization if start in allowed and start != GAN)
     for name in grid.iqa_backbones():
-        yield from _missing_starts(("matrix", "initialization"), grid, name, tuple(starts))
+        yield from _missing_starts(("matrix", "initialization"), grid, name, starts)
 
 
 def _missing_starts(path: yaml_lines.Path, grid: Grid, name: str, starts: tuple[str, ...]) -> Iterator[Fault]:
@@ -185,6 +207,8 @@ def _missing_starts(path: yaml_lines.Path, grid: Grid, name: str, starts: tuple[
             )
         if start == "pretext" and (grid.pretext is None or grid.photographs is None):
             yield path, "found 'pretext', which needs the sections pretext and photographs"
+        if level and start not in (*STARTS, *level.starts):
+            yield path, found(start, (*STARTS, *level.starts), f"starts of backbones.{name}")
 
 
 def _check_sizes(grid: Grid) -> Iterator[Fault]:

@@ -205,7 +205,10 @@ def _data_requests(grid: Grid) -> Iterable[Request]:
 def _weights_requests(grid: Grid) -> Iterable[Request]:
     used = {*grid.matrix.loss, *grid.matrix.twins, grid.super_resolution.reference_loss, *grid.iqa_backbones()}
     used |= {level.backbone for level in grid.discriminators()} - {""}
-    found = [weights_request(level) for name, level in grid.backbones.items() if name in used and level.has_released]
+    starts = {*grid.matrix.initialization, *(level.start for level in grid.discriminators())}
+    levels = [level for name, level in grid.backbones.items() if name in used]
+    levels += [level.started(start) for level in levels for start in level.starts if start in starts]
+    found = [weights_request(level) for level in levels if level.has_released]
     section = grid.super_resolution
     return [*found, generator_request(section)] if isinstance(section.warmup, OfficialGenerator) else found
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from orchestrator import spec
+from orchestrator import known, spec
 from orchestrator.builder import PIXEL, Builder
 from orchestrator.manifests import Manifests, requests
 from orchestrator.sections import Condition, DiscriminatorLevel, Grid, OfficialSet
@@ -170,7 +170,7 @@ class Labels:
             for judge, family in self.grid.judges.families().items():
                 judging = spec.Judging(
                     restoration=restoration,
-                    against=self.warmups[name] if judge in spec.OWN_JUDGES else None,
+                    against=self.warmups[name] if judge in known.own_judges() else None,
                     test=test,
                     scale=restoration.scale,
                     judge=self.build.judges[judge],

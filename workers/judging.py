@@ -1,5 +1,5 @@
 """Judging: one judge's score of each restored image of one test set, as the judge gives it (not turned around). An own
-judge (orchestrator/spec/judges.py) sees besides what the warm-up restored from the same inputs.
+judge (`OWN`) sees besides what the warm-up restored from the same inputs.
 
 numbers: mean (over images), lower_better (1 when a lower score is better, else 0)
 """
@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from orchestrator.spec import OWN_JUDGES, Judging
+from orchestrator.spec import Judging
 from workers import artifacts, judges, training
 from workers.context import Context, Result
 from workers.data.photographs import to_tensor
@@ -20,12 +20,16 @@ from workers.data.sr_pairs import Pair, evaluation_pairs
 MOST_PIXELS = 2**20
 """Of the images that are scored at once."""
 OWN = {"artifacts": artifacts.scores}
-"""The functions of OWN_JUDGES; a lower score of theirs is better."""
+"""Judges that pyiqa does not have: functions of (restored, reference, what the warm-up restored), float (N, 3, H, W) in
+[0, 1] each, that give a score for each image; lower is better."""
+VERSIONS = {"artifacts": "asymmetry-sweep 1"}
+"""The version of each of them, raised by hand when its meaning changes. A grid is checked by the names that stand here,
+without loading torch."""
 
 
 def run(spec: Judging, context: Context) -> Result:
     """Scores the parent's images against the test set's own."""
-    installed = OWN_JUDGES.get(spec.judge.metric, f"pyiqa {judges.version()}")
+    installed = VERSIONS.get(spec.judge.metric, f"pyiqa {judges.version()}")
     if spec.judge.version != installed:
         raise ValueError(f"judge {spec.judge.metric}: the spec wants {spec.judge.version}, installed is {installed}")
     context.sources.check_judge(spec.judge.metric, spec.judge.weights)
@@ -64,7 +68,7 @@ def judged(
 
 def _judge(spec: Judging, context: Context) -> tuple[Callable[..., list[float]], bool]:
     """The function that scores (restored, reference) or (restored, reference, against), and whether lower is better."""
-    own = spec.judge.metric in OWN_JUDGES
+    own = spec.judge.metric in OWN
     if own != (spec.against is not None):
         allowed = "the warm-up's restoration" if own else "None, since it compares with none"
         raise ValueError(f"judge {spec.judge.metric}: against: found {spec.against}; allowed: {allowed}")

@@ -23,7 +23,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from orchestrator.spec import OWN_JUDGES
 from workers.offline import MissingWeights, hub_folder, no_network, replaced, watch
 from workers.sources import sha256
 
@@ -190,9 +189,10 @@ def _from_url(url: str, file: Path) -> Path:
 
 def _judge(name: str) -> list[Path]:
     """Every cached file that building the judge reads: its own weights and its backbones'. Our own judges read none."""
-    if name in OWN_JUDGES:
+    from workers import judges, judging
+
+    if name in judging.OWN:
         return []
-    from workers import judges
 
     with judges.prepared(name), watch() as seen, _files_read() as read:
         try:

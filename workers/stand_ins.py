@@ -16,6 +16,7 @@ import torch
 from safetensors.torch import save_file
 
 from workers.data import stand_ins
+from workers.models import backbones
 from workers.models.swinir import SwinIR
 from workers.weights import generator_sizes
 
@@ -32,7 +33,8 @@ def write_data(layout: str, folders: list[Path], scale: int, side: int) -> None:
 
 
 def write_weights(model: str, file: Path) -> None:
-    """The whole network `timm/...` or `open_clip/...`, classifier and all, with random weights: as released."""
+    """The whole network `timm/...` or `open_clip/...`, classifier and all, with random weights: as released. Of a
+    `small/` model the backbone, as a trial writes it."""
     library, _, name = model.partition("/")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -40,6 +42,8 @@ def write_weights(model: str, file: Path) -> None:
             import timm
 
             state = timm.create_model(name, pretrained=False).state_dict()
+        elif library == "small":
+            state = backbones.build(model, seed=0).state_dict()
         else:
             import open_clip
 

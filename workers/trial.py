@@ -11,7 +11,16 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from orchestrator import spec as specs
-from workers import benchmark, fr_iqa, iqa_transfer, judging, pretext, restoration, super_resolution, training
+from workers import (
+    benchmark,
+    fr_iqa,
+    iqa_transfer,
+    judging,
+    pretext,
+    restoration,
+    super_resolution,
+    training,
+)
 from workers.context import Context, Result
 
 PACKAGES = ("torch", "torchvision", "timm", "pyiqa", "numpy", "scipy")

@@ -1,6 +1,8 @@
 """The sections of a grid file, typed. grid.py reads and checks them, builder.py turns them into trials."""
 
 from orchestrator.sections.axes import (
+    GAN,
+    STARTS,
     BackboneLevel,
     Condition,
     DiscriminatorAxis,
@@ -24,7 +26,9 @@ from orchestrator.sections.grid import Grid
 from orchestrator.sections.training import GENERATORS, OfficialGenerator, Runtime, SuperResolutionSection, Warmup
 
 __all__ = [
+    "GAN",
     "GENERATORS",
+    "STARTS",
     "Agreement",
     "AgreementChange",
     "BackboneLevel",

@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag
 from pydantic_core import PydanticCustomError
 
 from orchestrator import spec
-from orchestrator.sections.common import Section, Seed, Weight, listed
+from orchestrator.sections.common import Name, Section, Seed, Weight, listed
 
 RELEASED = "released"
 
@@ -19,14 +19,30 @@ class WeightsFile(Section):
     file: Annotated[str, Field(min_length=1)]
 
 
+Weights = Annotated[
+    Annotated[str, Field(min_length=1), Tag("<name>")] | Annotated[WeightsFile, Tag("<file>")],
+    Discriminator(lambda value: "<file>" if isinstance(value, dict | WeightsFile) else "<name>"),
+]
+STARTS = ("random", "pretext", RELEASED)
+"""Starts that every backbone may have, by the words of its weights."""
+GAN = "gan"
+"""The start from a trained discriminator."""
+Start = Annotated[Name, Field(examples=[*STARTS])]
+Initialization = Annotated[Name, Field(examples=[*STARTS, GAN])]
+Head = Annotated[Name, Field(examples=["vanilla", "patch"])]
+
+
 class BackboneLevel(Section):
     """An architecture and where its weights come from: random, pretext, released (timm), a tag of open_clip, a file."""
 
     model: Annotated[str, Field(pattern=r"^(small|timm|open_clip)/[A-Za-z0-9][A-Za-z0-9._-]*$")]
-    weights: Annotated[
-        Annotated[str, Field(min_length=1), Tag("<name>")] | Annotated[WeightsFile, Tag("<file>")],
-        Discriminator(lambda value: "<file>" if isinstance(value, dict | WeightsFile) else "<name>"),
-    ]
+    weights: Weights
+    starts: dict[Name, Weights] = Field(default_factory=dict)
+    """Further starts of discriminators and IQA models, by name: a file, a tag of open_clip, released (timm)."""
+
+    def started(self, start: str) -> "BackboneLevel":
+        """The level that has a start's weights for its own; itself for those that every backbone has."""
+        return self.model_copy(update={"weights": self.starts[start]}) if start in self.starts else self
 
     @property
     def has_released(self) -> bool:
@@ -34,16 +50,14 @@ class BackboneLevel(Section):
         return self.weights not in ("random", "pretext")
 
 
-Start = Literal["random", "pretext", "released"]
-Starts = Annotated[tuple[Start, ...], listed, Field(min_length=1)]
-
-
 class DiscriminatorAxis(Section):
     """Discriminators: every head x every backbone x every start (x every adversarial weight, where it is a factor)."""
 
-    head: Annotated[tuple[spec.Head, ...], listed, Field(min_length=1)]
+    head: Annotated[tuple[Head, ...], Field(min_length=1), listed]
+    """Names of HEADS in workers/models/discriminators.py."""
     backbone: Annotated[tuple[str, ...], listed, Field(min_length=1)]
-    start: Starts
+    start: Annotated[tuple[Start, ...], Field(min_length=1), listed]
+    """random, pretext, released, or one of the backbone's own starts."""
     weight: Annotated[tuple[Weight, ...], listed, Field(min_length=1)] | None = None
 
 
@@ -67,7 +81,7 @@ class DiscriminatorLevel(NamedTuple):
     """One level of the discriminator axis; `none` has empty parts."""
 
     name: str
-    head: spec.Head | Literal[""] = ""
+    head: str = ""
     backbone: str = ""
     start: str = ""
     weight: spec.Weight | None = None
@@ -100,7 +114,8 @@ class Matrix(Section):
     """Losses that run like the others and are ranked among themselves: a random and a released twin of one architecture
     are not two independent losses."""
     discriminator: Annotated[tuple[DiscriminatorEntry, ...], Field(min_length=1)]
-    initialization: tuple[Literal["random", "pretext", "released", "gan"], ...] = ()
+    initialization: tuple[Initialization, ...] = ()
+    """random, pretext, released, gan, or a start that each backbone of the IQA models has."""
     task: tuple[spec.Task, ...] = ()
 
 

@@ -141,7 +141,7 @@ class IqaTransferSection(Section):
 
 
 class Judges(Section):
-    """pyiqa metrics and our own (spec.OWN_JUDGES): by family in the optimization score, and beside it."""
+    """pyiqa metrics and our own (OWN in workers/judging.py): by family in the optimization score, and beside it."""
 
     score: Annotated[dict[Name, Names], Field(min_length=1)]
     beside: tuple[Name, ...] = ()

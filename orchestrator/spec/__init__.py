@@ -8,7 +8,7 @@ and the same classes read it back. Standard library only, so that a worker needs
 Units: lengths in pixels, `steps` in optimizer steps, `batch` in images, learning rates as PyTorch takes them.
 """
 
-from orchestrator.spec.judges import OWN_JUDGES, SMALLEST_IMAGE
+from orchestrator.spec.judges import SMALLEST_IMAGE
 from orchestrator.spec.kinds import (
     KINDS,
     TRAINING_KINDS,
@@ -32,7 +32,6 @@ from orchestrator.spec.parts import (
     Calibrated,
     Distortion,
     GanLoss,
-    Head,
     IqaData,
     IqaDataSet,
     IqaLayout,
@@ -73,7 +72,6 @@ from orchestrator.spec.reading import (
 __all__ = [
     "HEADER",
     "KINDS",
-    "OWN_JUDGES",
     "PHOTOGRAPHS",
     "SMALLEST_IMAGE",
     "SMALL_MODELS",
@@ -89,7 +87,6 @@ __all__ = [
     "Embedded",
     "FrIqa",
     "GanLoss",
-    "Head",
     "IqaData",
     "IqaDataSet",
     "IqaLayout",

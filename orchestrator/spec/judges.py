@@ -1,8 +1,4 @@
-"""Judges that are this project's own, and what any judge needs of an image, for those who make images for it."""
-
-OWN_JUDGES = {"artifacts": "asymmetry-sweep 1"}
-"""Judges that pyiqa does not have, and the version of each: raised by hand when its meaning changes. They compare with
-what the warm-up restored from the same input (`Judging.against`). workers/artifacts.py."""
+"""What a judge needs of an image, for those who make images for it."""
 
 # Smallest height and width that a metric takes, pixels: LIQE and MANIQA cut crops of 224, MS-SSIM halves four times
 # under SSIM's window of 11, VIF reflects at a pyramid's fourth level, LPIPS pools AlexNet's maps until none is left.

@@ -7,7 +7,6 @@ from orchestrator.spec.parts import (
     Augmentation,
     Backbone,
     GanLoss,
-    Head,
     IqaData,
     IqaTraining,
     Judge,
@@ -73,9 +72,10 @@ class FrIqa(Trial):
 
 @dataclass(frozen=True, kw_only=True)
 class Discriminator(Model):
-    """Judges real against restored: one logit an image (vanilla) or one a location (patch)."""
+    """Judges real against restored."""
 
-    head: Head
+    head: str
+    """What makes logits of the backbone's maps: a name of HEADS in workers/models/discriminators.py."""
     backbone: Backbone
     loss: GanLoss
     backbone_factor: float
@@ -166,6 +166,14 @@ class Benchmark(Trial):
     numerics: Numerics
 
 
-TRIALS: tuple[type[Trial], ...] = (Pretext, FrIqa, SuperResolution, Restoration, Judging, IqaTransfer, Benchmark)
+TRIALS: tuple[type[Trial], ...] = (
+    Pretext,
+    FrIqa,
+    SuperResolution,
+    Restoration,
+    Judging,
+    IqaTransfer,
+    Benchmark,
+)
 KINDS: dict[str, type[Trial]] = {cls.KIND: cls for cls in TRIALS}
 TRAINING_KINDS = ("pretext", "fr_iqa", "super_resolution", "iqa_transfer")

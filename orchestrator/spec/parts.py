@@ -6,7 +6,6 @@ from typing import Any, ClassVar, Literal
 Numerics = Literal["reference", "fast"]
 """reference: fp32, deterministic, one CPU thread: equal bits. fast: bf16 autocast and TF32 on a GPU."""
 Task = Literal["fr", "nr"]
-Head = Literal["vanilla", "patch"]
 GanLoss = Literal["vanilla", "hinge", "relativistic"]
 Augmentation = Literal["color", "translation", "cutout"]
 SMALL_MODELS = ("small/vgg", "small/resnet", "small/convnext", "small/vit", "small/swin")

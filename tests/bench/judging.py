@@ -21,7 +21,7 @@ from workers import judges, recalling, training
 from workers.data import distortions
 from workers.data.photographs import to_tensor
 from workers.data.sr_pairs import Pair, evaluation_pairs, upscale_bicubic
-from workers.judging import judged
+from workers.judging import OWN, judged
 from workers.sources import Sources
 
 DEMO = Path("grids/demo.yaml")
@@ -74,7 +74,7 @@ def _save(file: Path, image: np.ndarray) -> None:
 def _table(folder: Path, sets: dict[str, list[Pair]], device: str, of_paths: bool) -> str:
     rows: list[str] = [HEADER]
     found: list[Paired] = []
-    for name in [name for name in grids.load(DEMO).judges.families() if name not in spec.OWN_JUDGES]:
+    for name in [name for name in grids.load(DEMO).judges.families() if name not in OWN]:
         score, loop = _ours(name, folder, sets, device), _other(name, folder, sets, device, of_paths)
         np.testing.assert_allclose(score(), loop(), rtol=1e-4)
         found.append(alternate(score, loop, ROUNDS, device))

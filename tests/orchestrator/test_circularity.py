@@ -2,8 +2,7 @@
 
 import pytest
 
-from orchestrator import circularity
-from orchestrator.spec import OWN_JUDGES
+from orchestrator import circularity, known
 
 STUDY = ("musiq", "maniqa", "topiq_nr", "clipiqa+", "liqe", "afine_all", "psnr", "ssim", "lpips", "dists", "artifacts")
 DEMO = ("piqe", "vsi", "gmsd")
@@ -79,12 +78,12 @@ def test_judges_without_a_network_are_circular_with_nothing_and_say_what_they_ar
 
 def test_every_entry_says_where_it_was_read() -> None:
     for judge, kin in circularity.KINSHIP.items():
-        assert ("_arch.py: " in kin.source) != (judge in OWN_JUDGES), judge
+        assert ("_arch.py: " in kin.source) != (judge in known.own_judges()), judge
         assert kin.network or not (kin.architecture or kin.pretraining or kin.weights), judge
 
 
 def test_every_own_judge_is_declared() -> None:
-    assert {*OWN_JUDGES} <= {*circularity.KINSHIP}
+    assert {*known.own_judges()} <= {*circularity.KINSHIP}
 
 
 def test_a_judge_that_nobody_declared() -> None:

@@ -53,7 +53,12 @@ WRONG: dict[str, tuple[tuple[str, str], list[tuple[str, str]]]] = {
     ),
     "unknown field in a mapping of names": (
         ("  vgg-r: {", "  vgg-r: {modle: x, "),
-        [("modle", "backbones.vgg-r.modle: found an unknown field; allowed: model, weights; did you mean 'model'?")],
+        [
+            (
+                "modle",
+                "backbones.vgg-r.modle: found an unknown field; allowed: model, weights, starts; did you mean 'model'?",
+            )
+        ],
     ),
     "unknown field in a list": (
         ("baselines: [pixel]", "exclude: [{los: vgg-r}]\nbaselines: [pixel]"),

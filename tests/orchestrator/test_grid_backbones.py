@@ -183,6 +183,49 @@ OF_FULL: dict[str, tuple[tuple[str, str], list[tuple[str, str]]]] = {
         (STARTS, STARTS.replace("random", "pretext")),
         [("start: pretext", f"matrix.discriminator[2].start: {PRETEXT}")],
     ),
+    "a start that a backbone does not have": (
+        (STARTS, STARTS.replace("random", "dino")),
+        [
+            (
+                "start: dino",
+                "matrix.discriminator[2].start: found 'dino'; allowed: starts of backbones.vgg16: random, pretext, "
+                "released",
+            ),
+            (
+                "start: dino",
+                "matrix.discriminator[2].start: found 'dino'; allowed: starts of backbones.resnet50: random, pretext, "
+                "released",
+            ),
+            (
+                "start: dino",
+                "matrix.discriminator[2].start: found 'dino'; allowed: starts of backbones.dinov2: random, pretext, "
+                "released",
+            ),
+        ],
+    ),
+    "an initialization that nobody has": (
+        ("[random, released, gan]", "[random, relased, gan]"),
+        [
+            (
+                "initialization:",
+                "matrix.initialization[1]: found 'relased'; allowed: random, pretext, released, gan; did you mean "
+                "'released'?",
+            )
+        ],
+    ),
+    "a start of a name that is taken, and one without released weights": (
+        (VGG, VGG.replace("released", "released, starts: {gan: {file: x}, own: random}")),
+        [
+            (
+                "  vgg16:",
+                "backbones.vgg16.starts.gan: found 'gan'; allowed: any name but random, pretext, released, gan",
+            ),
+            (
+                "  vgg16:",
+                "backbones.vgg16.starts.own: found 'random'; allowed: a file, {file: PATH}, or released weights",
+            ),
+        ],
+    ),
     "pretext initialization without photographs": (
         ("[random, released, gan]", "[pretext, released, gan]"),
         [("initialization:", f"matrix.initialization: {PRETEXT}")],

@@ -1,4 +1,4 @@
-"""Names read from the sources of installed packages are those that the packages themselves list."""
+"""Names read from sources are those that the packages, and our own workers, themselves list."""
 
 import importlib.util
 import json
@@ -10,14 +10,16 @@ from types import SimpleNamespace
 import pytest
 
 from orchestrator import known
-from orchestrator.spec import OWN_JUDGES
 
 LISTED = """
 import importlib.util, json, runpy, warnings
 warnings.simplefilter("ignore")
 import open_clip, timm
+from workers.judging import OWN, VERSIONS
+from workers.models.discriminators import HEADS
 judges = runpy.run_path(importlib.util.find_spec("pyiqa").submodule_search_locations[0] + "/default_model_configs.py")
-print(json.dumps([sorted(timm.list_models()), sorted(open_clip.list_models()), sorted(judges["DEFAULT_CONFIGS"])]))
+print(json.dumps([sorted(timm.list_models()), sorted(open_clip.list_models()), sorted(judges["DEFAULT_CONFIGS"]),
+                  VERSIONS, list(OWN), list(HEADS)]))
 """
 
 
@@ -29,11 +31,14 @@ def _nothing_remembered() -> None:
 
 def test_names_are_those_of_the_packages() -> None:
     ended = subprocess.run([sys.executable, "-c", LISTED], capture_output=True, text=True, check=True)
-    timm, open_clip, judges = json.loads(ended.stdout.splitlines()[-1])
+    timm, open_clip, judges, versions, own, heads = json.loads(ended.stdout.splitlines()[-1])
     assert sorted(set(known.timm_models())) == timm
     assert sorted(known.open_clip_models()) == open_clip
-    assert sorted(known.judges()) == sorted([*OWN_JUDGES, *judges])
-    assert not {*OWN_JUDGES} & {*judges}
+    assert sorted(known.judges()) == sorted([*known.own_judges(), *judges])
+    assert not {*known.own_judges()} & {*judges}
+    assert known.own_judges() == versions
+    assert list(versions) == own
+    assert list(known.heads()) == heads
 
 
 def test_names_of_the_study_are_among_them() -> None:

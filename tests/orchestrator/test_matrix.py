@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator import builder, matrix, plan, spec
+from orchestrator import builder, known, matrix, plan, spec
 from orchestrator.identity import key
 from orchestrator.matrix import Label, Study
 
@@ -144,7 +144,7 @@ def test_an_own_judge_compares_with_the_warm_up_on_the_same_test_set(demo: Study
     assert {x.loss for x in judged if x.judge == "artifacts"} == {*demo.losses, *matrix.RESERVED} - {matrix.NONE}
     for label in judged:
         against = label.spec.against  # type: ignore[attr-defined]
-        if label.judge not in spec.OWN_JUDGES:
+        if label.judge not in known.own_judges():
             assert against is None
             continue
         assert (against.super_resolution, against.test) == (warmup, label.spec.test)  # type: ignore[attr-defined]

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from orchestrator import grid, matrix, plan, spec
+from orchestrator import grid, known, matrix, plan, spec
 from orchestrator.identity import key, spec_json
 from orchestrator.manifests import Manifests, judge_request
 from orchestrator.store import Store, data_files, identity_record
@@ -122,7 +122,7 @@ def numerics() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def micro(tmp_path_factory: pytest.TempPathFactory) -> Graph:
     loaded = grid.load(MICRO)
-    beside = (*loaded.judges.beside, *spec.OWN_JUDGES)
+    beside = (*loaded.judges.beside, *known.own_judges())
     loaded = loaded.model_copy(update={"judges": loaded.judges.model_copy(update={"beside": beside})})
     judges = {judge_request(judge).key: {"content": ""} for judge in loaded.judges.families()}  # they need no file
     labels = matrix.expand(loaded, Manifests(judges)).labels

@@ -56,7 +56,7 @@ def test_values_are_the_textbook_ones(head: str) -> None:
 
 def test_an_ignorant_discriminator_costs_two_log_two() -> None:
     loss = adversarial()
-    last = loss.discriminator.head[-1]
+    last = loss.discriminator.head.layers[-1]
     torch.nn.init.zeros_(last.bias)  # type: ignore[arg-type]
     same = images(2, 1)
     assert loss.train_discriminator(same, same).item() == pytest.approx(2 * math.log(2), abs=0.3)
@@ -171,7 +171,7 @@ def test_a_frozen_backbone_stays_while_the_head_learns(settings: dict[str, Any])
             assert torch.equal(value, before[key])
         # A relativistic loss compares logits, so that the shift of all of them has no gradient but rounding.
         elif key.endswith(("original", "bias")) and not (
-            key == "head.3.bias" and settings.get("loss") == "relativistic"
+            key == "head.layers.3.bias" and settings.get("loss") == "relativistic"
         ):
             assert not torch.equal(value, before[key])
     loss(fake, images(2, 2)).backward()

@@ -9,7 +9,7 @@ from torch import Tensor
 from orchestrator import spec
 from workers.losses.adversarial import AdversarialLoss
 from workers.models.backbones import BACKBONES, Backbone, build
-from workers.models.discriminators import Discriminator
+from workers.models.discriminators import HEADS, Discriminator
 from workers.models.iqa import IqaModel
 
 RELEASED = {
@@ -25,18 +25,29 @@ def images(count: int, size: int = 64, seed: int = 0) -> Tensor:
 
 
 @pytest.mark.parametrize("name", BACKBONES)
-@pytest.mark.parametrize("head", ["vanilla", "patch"])
-def test_logits_are_small_and_shaped_by_the_head(name: str, head: str) -> None:
-    discriminator = Discriminator(build(name, seed=0), head, seed=1)  # type: ignore[arg-type]
-    (logits,), maps = discriminator(images(2))
-    assert logits.shape == ((2, 1) if head == "vanilla" else (2, 1, *maps[discriminator.stage].shape[2:]))
-    assert logits.abs().max() < 3
-    assert tuple(m.shape[1] for m in maps) == discriminator.backbone.channels
+@pytest.mark.parametrize("head", HEADS)
+def test_logits_are_small_seeded_and_one_for_an_image_or_a_place(name: str, head: str) -> None:
+    one, same = (Discriminator(build(name, seed=0), head, seed=1).eval() for _ in range(2))
+    logits, maps = one(images(2))
+    assert tuple(m.shape[1] for m in maps) == one.backbone.channels
+    for level, again in zip(logits, same(images(2))[0], strict=True):
+        assert level.shape[:2] == (2, 1)
+        assert level.abs().max() < 3
+        assert torch.equal(level, again)
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_shapes_of_logits(name: str) -> None:
+    (logit,), _ = Discriminator(build(name, seed=0), "vanilla", seed=1)(images(2))
+    assert logit.shape == (2, 1)
+    patch = Discriminator(build(name, seed=0), "patch", seed=1)
+    (logits,), maps = patch(images(2))
+    assert logits.shape == (2, 1, *maps[patch.head.stage].shape[2:])
 
 
 def test_patch_head_reads_the_deepest_map_that_is_fine_enough() -> None:
-    assert Discriminator(build("small/vgg", seed=0), "patch", seed=0).stage == 4
-    assert Discriminator(build("small/resnet", seed=0), "patch", seed=0).stage == 3
+    assert Discriminator(build("small/vgg", seed=0), "patch", seed=0).head.stage == 4
+    assert Discriminator(build("small/resnet", seed=0), "patch", seed=0).head.stage == 3
 
 
 def test_batch_norm_statistics_stay_and_scores_do_not_depend_on_the_batch() -> None:
@@ -52,8 +63,9 @@ def test_batch_norm_statistics_stay_and_scores_do_not_depend_on_the_batch() -> N
 
 def test_head_is_spectrally_normalised_and_seeded() -> None:
     one, same, other = (Discriminator(build("small/vgg", seed=0), "vanilla", seed=seed).eval() for seed in (0, 0, 1))
-    for layer in (one.head[1], one.head[3]):
-        norm = torch.linalg.matrix_norm(layer.weight.flatten(1), 2)  # type: ignore[operator]
+    layers: Any = one.head.layers
+    for layer in (layers[1], layers[3]):
+        norm = torch.linalg.matrix_norm(layer.weight.flatten(1), 2)
         assert norm.item() == pytest.approx(1, abs=0.1)
     a, b, c = (d(images(1))[0][0] for d in (one, same, other))
     assert torch.equal(a, b)
@@ -68,8 +80,8 @@ def test_backbone_starts_another_model_strictly() -> None:
 
 
 def test_unknown_head_is_refused() -> None:
-    with pytest.raises(ValueError, match="head: found 'pixel'; allowed: vanilla, patch"):
-        Discriminator(build("small/vgg", seed=0), "pixel", seed=0)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="head: found 'pixel'; allowed: patch, vanilla"):
+        Discriminator(build("small/vgg", seed=0), "pixel", seed=0)
 
 
 @pytest.fixture(scope="module", params=RELEASED)
@@ -95,16 +107,15 @@ def test_the_studys_discriminators_train_and_hand_their_backbone_on(
     )
     loss = AdversarialLoss(Discriminator(backbone, head, seed=0), settings, 1e-4, seed=0)
     fake, real = images(1, 32, seed=1).requires_grad_(), images(1, 32, seed=2)
+    stage, side = RELEASED[model]
     for _ in range(2):
         assert loss.train_discriminator(fake, real).isfinite()
-    check_backbone_after_training(backbone, drawn, loss.discriminator.stage)
+    check_backbone_after_training(backbone, drawn, stage if head == "patch" else len(backbone.channels) - 1)
     loss(fake, real).backward()
     assert fake.grad is not None
     assert fake.grad.abs().sum() > 0
     (logits,), _ = loss.discriminator(images(2, 32))
-    stage, side = RELEASED[model]
     assert logits.shape == ((2, 1) if head == "vanilla" else (2, 1, side, side))
-    assert loss.discriminator.stage == (stage if head == "patch" else len(backbone.channels) - 1)
     if head == "patch":
         check_an_iqa_model_starts_from(backbone, model)
 

@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from workers.models.backbones import Backbone, UnusableWeights, build, load_released
+from workers.weights import save_backbone
 
 TEXT = {"context_length": 8, "vocab_size": 32, "width": 16, "heads": 2, "layers": 1}
 VIT = {"image_size": 64, "layers": 3, "width": 32, "head_width": 16, "patch_size": 16}
@@ -210,8 +211,17 @@ def test_missing_files_say_what_to_fetch(tmp_path: Path) -> None:
 
 
 def test_what_cannot_have_released_weights_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"model: found 'small/vgg'; allowed: open_clip/<model>, timm/<model>.<tag>"):
-        load_released("small/vgg", tmp_path / "a.bin")
+    with pytest.raises(ValueError, match=r"model: found 'small/vggg'; allowed: .* did you mean 'small/vgg'"):
+        load_released("small/vggg", tmp_path / "a.bin")
     with pytest.raises(ValueError, match=r"open_clip/tiny-hub-text needs the text tower some/text-tower"):
         load_released("open_clip/tiny-hub-text", tmp_path / "a.bin")
     assert len(build("open_clip/tiny-hub-text", 0).channels) == 3
+
+
+def test_a_small_model_takes_the_file_that_a_trial_writes(tmp_path: Path) -> None:
+    backbone, file = build("small/vgg", seed=3), tmp_path / "weights" / "backbone.safetensors"
+    save_backbone(tmp_path, backbone, "small/vgg")
+    loaded = load_released("small/vgg", file).state_dict()
+    assert all(torch.equal(value, loaded[name]) for name, value in backbone.state_dict().items())
+    with pytest.raises(UnusableWeights, match="not the released weights of small/vit"):
+        load_released("small/vit", file)

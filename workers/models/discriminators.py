@@ -1,10 +1,10 @@
-"""Discriminators: a backbone that learns to tell real images from restored ones, under one of two heads.
+"""Discriminators: a backbone that learns to tell real images from restored ones, under one of the `HEADS`.
 
-`vanilla` gives one logit an image from the pooled last map; `patch` gives one logit a location (after PatchGAN,
-arXiv 1611.07004). Both heads are spectrally normalised (arXiv 1802.05957), and the batch-norm statistics of the
-backbone stay frozen: the two usual stabilisers of a discriminator that starts from pretrained weights.
+Heads are spectrally normalised (arXiv 1802.05957), and the batch-norm statistics of the backbone stay frozen: the two
+usual stabilisers of a discriminator that starts from pretrained weights.
 """
 
+from collections.abc import Callable
 from typing import Self
 
 import torch
@@ -19,32 +19,27 @@ PATCH_REDUCTION = 16
 
 
 class Discriminator(nn.Module):
-    """Logits of an image being real, from `backbone` and a `head` whose weights are drawn from `seed`.
+    """Logits of an image being real, from `backbone` and a head of `HEADS` whose weights are drawn from `seed`.
 
     `backbone` is trained with the head, and its state dict starts an IQA model of the same backbone with strict=True.
     """
 
-    def __init__(self, backbone: Backbone, head: spec.Head, seed: int) -> None:
+    def __init__(self, backbone: Backbone, head: str, seed: int) -> None:
         """Raises ValueError for an unknown head, or a patch head on a backbone without a fine enough map."""
         super().__init__()
-        if head not in ("vanilla", "patch"):
-            raise ValueError(f"head: found {head!r}; allowed: vanilla, patch")
+        if head not in HEADS:
+            raise spec.unknown("head", head, HEADS)
         self.backbone = backbone
-        self.pooled = head == "vanilla"
-        self.stage = len(backbone.channels) - 1 if self.pooled else _patch_stage(backbone.reductions)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.head = _head(backbone.channels[self.stage], kernel=1 if self.pooled else 3)
+            self.head = HEADS[head](backbone.channels, backbone.reductions)
         self.train()
 
     def forward(self, image: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-        """Logits and feature maps of `image` (N3HW in [0, 1]). Logits are a list of one: (N, 1) under a vanilla head,
-        (N, 1, h, w) under a patch head; maps are those of the backbone, from shallow to deep."""
+        """Logits and feature maps of `image` (N3HW in [0, 1]): the head's list of logits, and the maps of the backbone,
+        from shallow to deep."""
         maps = self.backbone(image)
-        features = maps[self.stage]
-        if self.pooled:
-            return [self.head(features.mean((2, 3), keepdim=True)).flatten(1)], maps
-        return [self.head(features)], maps
+        return self.head(maps), maps
 
     def train(self, mode: bool = True) -> Self:
         """As usual, but batch norm stays in evaluation: its statistics would otherwise mix real and restored images."""
@@ -53,6 +48,38 @@ class Discriminator(nn.Module):
             if isinstance(module, nn.modules.batchnorm._BatchNorm):
                 module.eval()
         return self
+
+
+class Vanilla(nn.Module):
+    """One logit an image, (N, 1), from the pooled last map."""
+
+    def __init__(self, channels: tuple[int, ...], reductions: tuple[int, ...]) -> None:
+        super().__init__()
+        self.stage = len(channels) - 1
+        self.layers = logit_layers(channels[self.stage], kernel=1)
+
+    def forward(self, maps: list[Tensor]) -> list[Tensor]:
+        """Logits of a backbone's maps, in a list of one."""
+        return [self.layers(maps[self.stage].mean((2, 3), keepdim=True)).flatten(1)]
+
+
+class Patch(nn.Module):
+    """One logit a location, (N, 1, h, w), of the deepest map that is fine enough (after PatchGAN, arXiv 1611.07004)."""
+
+    def __init__(self, channels: tuple[int, ...], reductions: tuple[int, ...]) -> None:
+        """Raises ValueError where no map is."""
+        super().__init__()
+        self.stage = _patch_stage(reductions)
+        self.layers = logit_layers(channels[self.stage], kernel=3)
+
+    def forward(self, maps: list[Tensor]) -> list[Tensor]:
+        """Logits of a backbone's maps, in a list of one."""
+        return [self.layers(maps[self.stage])]
+
+
+HEADS: dict[str, Callable[..., nn.Module]] = {"vanilla": Vanilla, "patch": Patch}
+"""Name in a grid -> class: made from the channels and the reductions of a backbone's maps, it turns the maps into a
+list of logits, each (N, 1, ...). A grid is checked by the names that stand here, without loading torch."""
 
 
 class UnitScale(nn.Module):
@@ -64,7 +91,8 @@ class UnitScale(nn.Module):
         return features * (features.square().mean(1, keepdim=True) + 1e-8).rsqrt()
 
 
-def _head(channels: int, kernel: int) -> nn.Sequential:
+def logit_layers(channels: int, kernel: int) -> nn.Sequential:
+    """Layers that make a logit for each location of a map, (N, channels, h, w) -> (N, 1, h, w)."""
     hidden = nn.Conv2d(channels, channels, kernel, padding=kernel // 2)
     logit = nn.Conv2d(channels, 1, kernel, padding=kernel // 2)
     return nn.Sequential(UnitScale(), spectral_norm(hidden), nn.LeakyReLU(0.2), spectral_norm(logit))

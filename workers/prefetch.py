@@ -193,10 +193,13 @@ def _judge(name: str) -> list[Path]:
     if name in OWN_JUDGES:
         return []
     from workers import judges
+    from workers.models.released import UnusableWeights
 
     with judges.prepared(name), watch() as seen, _files_read() as read:
         try:
             judges.build(name)
+        except UnusableWeights as error:
+            raise UnusableWeights(f"judge {name!r}: {error}") from error
         except Exception as error:  # of any library below, and of any damaged file
             why = f"missing weights: {seen.missing[0]}" if seen.missing else f"{type(error).__name__}: {error}"
             raise MissingWeights(f"judge {name!r}: {why}") from error

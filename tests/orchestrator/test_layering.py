@@ -67,7 +67,8 @@ ORCHESTRATOR = {
     "integrity": "identity store",
     "fsck": "grid identity integrity remote store",
     "fetching": "manifests",
-    "preflight": "fetching manifests sections spec store workers",
+    "scanning": "fetching manifests workers",
+    "preflight": "fetching manifests scanning sections spec store",
     "interrupts": "",
     "sweep": "aggregate checks cost driving forecast grid identity integrity interrupts manifests matrix naming plan "
     "preflight progress ready remote schedule sections show spec store tracking work",
@@ -85,7 +86,6 @@ ORCHESTRATOR = {
 # module -> what it imports inside functions alone: planning must not load it
 LAZY = {
     "runner": "workers.context workers.sources workers.trial",
-    "preflight": "workers.data.scan",
     "sweep": "orchestrator.aggregate orchestrator.schedule orchestrator.tracking",
     "rehearse": "orchestrator.aggregate",
     "__main__": "orchestrator.fsck orchestrator.gc orchestrator.mirror orchestrator.plan orchestrator.plan_diff "

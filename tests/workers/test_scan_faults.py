@@ -218,3 +218,12 @@ def test_faults_of_a_kind_are_counted_after_the_first_five() -> None:
         faults.add("missing images", f"{k}.png: missing")
     faults.add("wrong labels", "label")
     assert faults.sentences() == (*(f"{k}.png: missing" for k in range(5)), "and 2 more missing images", "label")
+
+
+def test_what_nobody_thought_of_is_a_fault_of_its_set(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any) -> Any:
+        raise ArithmeticError("seven\nlines")
+
+    monkeypatch.setattr(layouts, "read", broken)
+    what = "not readable as csiq (ArithmeticError: seven\\nlines); expected its official archive"
+    assert scan_one("csiq", root / "csiq").faults == (f"{root}/csiq: {what}",)

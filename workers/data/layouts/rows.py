@@ -2,6 +2,7 @@
 
 import json
 import os
+import stat
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -14,6 +15,8 @@ Made = TypeVar("Made")
 
 STAND_IN = "STAND_IN.json"
 """Marks a generated copy of a layout (stand_ins.py), and tells its counts."""
+MOST_MADE = 10**6
+"""No copy has so many images."""
 
 
 class DataSetError(ValueError):
@@ -59,10 +62,52 @@ def each(items: Iterable[Item], make: Callable[[Item], Made]) -> list[Made]:
     return made
 
 
+def read_file(path: Path) -> bytes:
+    """A label file. Raises DataSetError unless it is a regular file that can be read: a pipe would be waited for."""
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise DataSetError([f"{path}: found a folder, a pipe or a device; expected a regular file"])
+        return path.read_bytes()
+    except FileNotFoundError:
+        expected = "expected the data set as its official archive unpacks"
+        raise DataSetError([f"{path}: no such label file; {expected}"]) from None
+    except OSError as error:
+        raise DataSetError([f"{path}: unreadable ({error.strerror}); expected a readable file"]) from None
+
+
+def read_text(path: Path) -> str:
+    """A label file as text, with or without a byte order mark. Raises DataSetError where it is not UTF-8."""
+    try:
+        return read_file(path).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataSetError([f"{path}: found bytes that are not text ({error}); expected UTF-8"]) from None
+
+
+def read_json(path: Path, make: Callable[[Any], Made], expected: str) -> Made:
+    """`make` of a JSON file. Raises DataSetError, which says what is `expected`, where it is no JSON, or `make` raises
+    an error of what it finds."""
+    text = read_text(path)
+    try:
+        return make(json.loads(text))
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
+        raise DataSetError([f"{path}: found {text.strip()[:200]}; expected {expected}"]) from None
+
+
 def stand_in_counts(folder: Path) -> dict[str, Any]:
-    """What a generated copy holds: `references`, `images`, and for LIVE `parts`; empty for the data set itself."""
+    """What a generated copy holds: `references`, `images`, and for LIVE `parts`; empty for the data set itself. Raises
+    DataSetError for a damaged file."""
     marker = folder / STAND_IN
-    return dict(json.loads(marker.read_text())) if marker.exists() else {}
+    return read_json(marker, _counts, '{"references": COUNT, "images": COUNT}') if os.path.exists(marker) else {}
+
+
+def _counts(found: Any) -> dict[str, Any]:
+    if not all(count in range(MOST_MADE) for count in (found["references"], found["images"], *_parts(found))):
+        raise ValueError("no counts")
+    return dict(found)
+
+
+def _parts(found: dict[str, Any]) -> Iterable[Any]:
+    return dict(found.get("parts", {})).values()
 
 
 class Listing:

@@ -1,5 +1,6 @@
 """Everything that a scan finds wrong with a data set on disk, each with its sentence."""
 
+import io
 import math
 import struct
 import zlib
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 from PIL import Image, PngImagePlugin
 
-from workers.data import images, layouts, scan
+from workers.data import images, layouts, pixels, scan
 from workers.data.manifest import Faults, Manifest
 
 Copy = Callable[[str], Path]
@@ -147,6 +148,51 @@ def _animated(path: Path) -> None:
 def test_bombs_and_animations_are_refused(write: Callable[[Path], None], found: str, tmp_path: Path) -> None:
     write(tmp_path / "bad.png")
     assert scan_one("images", tmp_path).faults == (f"{tmp_path}/bad.png: {found}",)
+
+
+def _gif(path: Path) -> None:
+    Image.new("P", (40, 40)).save(path, "GIF")
+
+
+def _tiff(path: Path) -> None:
+    """Whose second directory lies where nothing is."""
+    file = io.BytesIO()
+    Image.new("RGB", (40, 40)).save(file, "TIFF")
+    path.write_bytes(file.getvalue() + b"II*")
+
+
+def _postscript(path: Path) -> None:
+    Image.new("RGB", (40, 40)).save(path, "EPS")
+
+
+@pytest.mark.parametrize("write", [_gif, _tiff, _postscript, lambda path: Image.new("L", (40, 40)).save(path, "ICO")])
+def test_what_is_only_called_an_image_of_a_set_is_refused(write: Callable[[Path], None], tmp_path: Path) -> None:
+    write(tmp_path / "a.png")
+    what = "not decodable (neither PNG, JPEG nor BMP)"
+    assert scan_one("images", tmp_path).faults == (f"{tmp_path}/a.png: {what}; expected a whole image: copy it again",)
+    with pytest.raises(ValueError, match=r"a\.png: found no image, or a damaged or truncated one"):
+        pixels.decode(tmp_path / "a.png")
+
+
+def test_the_name_does_not_say_which_of_the_formats_it_is(tmp_path: Path) -> None:
+    for file, kind in (("a.png", "JPEG"), ("b.jpg", "BMP"), ("c.bmp", "PNG")):
+        Image.new("RGB", (40, 40)).save(tmp_path / file, kind)
+        assert pixels.decode(tmp_path / file).shape == (40, 40, 3)
+    assert scan_one("images", tmp_path).faults == ()
+    frames = [Image.new("RGB", (40, 40), (shade, 0, 0)) for shade in (0, 128)]
+    frames[0].save(tmp_path / "d.jpg", "MPO", save_all=True, append_images=frames[1:])  # what some cameras write
+    assert scan_one("images", tmp_path).faults == (f"{tmp_path}/d.jpg: found 2 frames; expected one",)
+
+
+def test_what_an_image_says_of_itself_may_be_damaged_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def damaged(*_: Any) -> Any:
+        raise TypeError("no number of frames")
+
+    Image.new("RGB", (40, 40)).save(tmp_path / "a.png")
+    monkeypatch.setattr(images, "_fault", damaged)
+    assert scan_one("images", tmp_path).faults == (
+        f"{tmp_path}/a.png: not decodable (no number of frames); expected a whole image: copy it again",
+    )
 
 
 def test_a_file_too_large_for_an_image_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 import io
 import math
+import os
 import struct
 import zlib
 from collections.abc import Callable
@@ -200,6 +201,24 @@ def test_a_file_too_large_for_an_image_is_not_read(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(images, "MOST_BYTES", 10)
     size = (tmp_path / "large.png").stat().st_size
     assert scan_one("images", tmp_path).faults == (f"{tmp_path}/large.png: found {size} bytes; expected at most 10",)
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: path.symlink_to("/dev/zero")])
+def test_only_regular_files_are_opened(make: Callable[[Path], None], tmp_path: Path) -> None:
+    make(tmp_path / "a.png")
+    sentence = "found a folder, a pipe or a device; expected an image file"
+    assert scan_one("images", tmp_path).faults == (f"{tmp_path}/a.png: {sentence}",)
+
+
+@pytest.mark.parametrize("name", ["a\0.png", "a\ud800.png", "a" * 300 + ".png"])
+def test_a_name_that_no_file_can_have_is_a_fault(name: str, tmp_path: Path) -> None:
+    assert images.look(tmp_path / name).fault.startswith("unreadable (")
+
+
+def test_a_name_of_two_lines_is_told_in_one(tmp_path: Path) -> None:
+    (tmp_path / "a\nb.png").touch()
+    what = "not decodable (neither PNG, JPEG nor BMP); expected a whole image: copy it again"
+    assert scan_one("images", tmp_path).faults == (f"{tmp_path}/a\\nb.png: {what}",)
 
 
 def test_grey_and_palette_images_are_fine(tmp_path: Path) -> None:

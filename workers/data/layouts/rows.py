@@ -3,7 +3,7 @@
 import json
 import os
 import stat
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, TypeVar
@@ -11,6 +11,8 @@ from typing import Any, Literal, TypeVar
 OfficialPart = Literal["train", "validation", "test"]
 Item = TypeVar("Item")
 Made = TypeVar("Made")
+Identity = tuple[int, int]
+"""Device and number of a folder, whatever it is called."""
 
 
 STAND_IN = "STAND_IN.json"
@@ -134,8 +136,42 @@ class Listing:
         return [path for path in named if f"/{path}".casefold().endswith(f"/{name}".casefold())]
 
 
-def relative_files(folder: Path) -> Iterable[str]:
-    """Paths of all files below `folder`, relative to it, with forward slashes; linked folders are followed."""
-    for where, _, names in os.walk(folder, followlinks=True):
-        below = Path(where).relative_to(folder)
-        yield from ((below / name).as_posix() for name in names)
+def relative_files(folder: Path) -> Iterator[str]:
+    """Paths of all files below `folder`, relative to it, with forward slashes. Linked folders are followed, each once
+    and none back to a folder that the link lies in: circles of links would double the paths at every turn."""
+    linked: set[Identity] = set()
+    left: list[tuple[str, tuple[Identity, ...]]] = [("", (_identity(folder),))]
+    while left:
+        below, above = left.pop()
+        for entry in _entries(folder / below):
+            name = f"{below}{entry.name}"
+            if not _is_folder(entry):
+                yield name
+                continue
+            identity = _identity(Path(entry.path))
+            if entry.is_symlink():
+                if identity in linked or identity in above:
+                    continue
+                linked.add(identity)
+            left.append((f"{name}/", (*above, identity)))
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    """By name, so that of two links to one folder always the same is followed; none where there is no right to look."""
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(entries, key=lambda entry: entry.name)
+    except OSError:
+        return []
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
+
+
+def _identity(folder: Path) -> Identity:
+    status = folder.stat()
+    return status.st_dev, status.st_ino

@@ -4,8 +4,10 @@ import io
 import math
 import os
 import struct
+import threading
 import zlib
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -219,6 +221,30 @@ def test_a_name_of_two_lines_is_told_in_one(tmp_path: Path) -> None:
     (tmp_path / "a\nb.png").touch()
     what = "not decodable (neither PNG, JPEG nor BMP); expected a whole image: copy it again"
     assert scan_one("images", tmp_path).faults == (f"{tmp_path}/a\\nb.png: {what}",)
+
+
+@pytest.mark.parametrize(("memory", "most"), [(1, 1), (2 * 4 * 40 * 40 + 1000, 2), (1 << 30, 4)])
+def test_threads_decode_at_once_what_fits_the_memory(
+    memory: int, most: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [f"{k}.png" for k in range(12)]
+    for name in names:
+        Image.new("RGB", (40, 40)).save(tmp_path / name)
+    together, counts, lock = threading.Barrier(most), [0], threading.Lock()
+
+    def decoded(*_: Any) -> images.Look:
+        with lock:
+            counts.append(counts[-1] + 1)
+        together.wait(timeout=60)  # so many are there at the same time
+        with lock:
+            counts.append(counts[-1] - 1)
+        return images.Look()
+
+    monkeypatch.setattr(images, "MEMORY", images.Budget(memory))
+    monkeypatch.setattr(images, "_decoded", decoded)
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(lambda name: images.look(tmp_path / name), names)) == [images.Look()] * 12
+    assert max(counts) == most
 
 
 def test_grey_and_palette_images_are_fine(tmp_path: Path) -> None:

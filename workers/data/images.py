@@ -2,8 +2,12 @@
 
 import hashlib
 import io
+import math
 import stat
+import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,10 +21,37 @@ take any of its fifty formats, and have Ghostscript run PostScript."""
 LOSSLESS = ("1", "L", "P", "RGB")
 """Pillow's modes that `convert("RGB")` keeps whole, if nothing in them is transparent."""
 MOST_BYTES = 1 << 30
+BYTES_A_PIXEL = 4
+"""Of Pillow's RGB."""
 _PNG, _PNG_DEPTH = b"\x89PNG\r\n\x1a\n", 24
 
 # Pillow warns where an image has more than 89 million pixels: a small file may fill the memory. Here none has so many.
 warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
+
+
+class Budget:
+    """Lets threads hold so much at once and no more; one that wants more than there is waits until it is alone."""
+
+    def __init__(self, most: int) -> None:
+        self._most, self._free, self._changed = most, most, threading.Condition()
+
+    @contextmanager
+    def held(self, amount: int) -> Iterator[None]:
+        """Waits until `amount` is free, and holds it meanwhile."""
+        amount = min(amount, self._most)
+        with self._changed:
+            self._changed.wait_for(lambda: self._free >= amount)
+            self._free -= amount
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._free += amount
+                self._changed.notify_all()
+
+
+MEMORY = Budget(1 << 30)
+"""Bytes of files and pixels that all threads may hold together: 32 of the largest images would be 11 GB."""
 
 
 @dataclass(frozen=True)
@@ -46,12 +77,22 @@ def look(path: Path, minimum_side: int = MINIMUM_SIDE) -> Look:
         if status.st_size > MOST_BYTES:
             fault = f"found {status.st_size:,} bytes; expected at most {MOST_BYTES:,}"
             return Look(status.st_size, kind="images that are too large", fault=fault)
-        return _decoded(path.read_bytes(), minimum_side)
+        with MEMORY.held(status.st_size + BYTES_A_PIXEL * _pixels(path)):
+            return _decoded(path.read_bytes(), minimum_side)
     except FileNotFoundError:
         return Look(kind="missing images", fault="missing; expected the image that the labels name")
     except (OSError, ValueError) as error:  # ValueError: a name that no file can have
         why = error.strerror if isinstance(error, OSError) else error
         return Look(kind="unreadable images", fault=f"unreadable ({why}); expected a readable file")
+
+
+def _pixels(path: Path) -> int:
+    """As the header says; 0 where it says nothing that can be used, which decoding will tell."""
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            return math.prod(image.size)
+    except Exception:
+        return 0
 
 
 def _decoded(data: bytes, minimum_side: int) -> Look:

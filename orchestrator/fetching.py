@@ -29,15 +29,19 @@ def ask(wanted: Iterable[Request], offline: bool) -> list[dict[str, Any]]:
         ]
         request.write_text(json.dumps(asked))
         command = [sys.executable, "-m", "workers.prefetch", str(request), str(answer)]
-        root = Path(__file__).parent.parent
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(root), os.environ.get("PYTHONPATH", "")])}
         ended = subprocess.run(
-            [*command, *(["--offline"] if offline else [])], env=environment, capture_output=True, text=True
+            [*command, *(["--offline"] if offline else [])], env=surroundings(), capture_output=True, text=True
         )
         if ended.returncode or not answer.exists():
             raise RuntimeError(f"workers.prefetch ended with {ended.returncode}:\n{ended.stderr[-4000:]}")
         answers: list[dict[str, Any]] = json.loads(answer.read_text())
         return answers
+
+
+def surroundings() -> dict[str, str]:
+    """Environment of a child process that imports this project, wherever it is started."""
+    root = Path(__file__).parent.parent
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(root), os.environ.get("PYTHONPATH", "")])}
 
 
 def record(manifests: Manifests, request: Request, answer: dict[str, Any], **more: Any) -> None:

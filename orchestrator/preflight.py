@@ -10,9 +10,8 @@ import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 
-from orchestrator import fetching
+from orchestrator import fetching, scanning
 from orchestrator.manifests import Manifests, Request, data_request, requests
 from orchestrator.sections import Grid, OfficialSet, Warmup
 from orchestrator.spec import KINDS
@@ -44,9 +43,8 @@ def check(grid: Grid, store: Store, say: Say, offline: bool = True) -> Findings:
     no_root = _root_faults(grid)
     findings.faults += no_root
     wanted = requests(grid)
-    for request in wanted:
-        if request.kind == "data" and not no_root:
-            _look_at_data(request, manifests, findings, say)
+    if not no_root:
+        _look_at_data([one for one in wanted if one.kind == "data"], manifests, findings, say)
     findings.faults += _size_faults(grid, manifests)
     _look_at_files([one for one in wanted if one.kind != "data"], manifests, findings, say, offline)
     manifests.last(wanted)
@@ -123,30 +121,15 @@ def gpu_bytes() -> list[int]:
         return []
 
 
-def _look_at_data(request: Request, manifests: Manifests, findings: Findings, say: Say) -> None:
-    from workers.data.scan import Manifest, scan  # numpy and Pillow, which planning alone does not need
-
-    try:
-        known = manifests.found.get(request.key)
-        before = Manifest.from_json(known) if known else None
-    except ValueError:  # written by another version of this project: the set is read again
-        before = None
-    if before is None and all(Path(folder).is_dir() for folder in request.folders):
-        say(f"reading {request.words}")
-    found = scan(
-        request.layout,
-        tuple(map(Path, request.folders)),
-        low=tuple(map(Path, request.low)),
-        scale=request.scale if request.low else None,
-        known=before,
-    )
-    if found.faults:
-        findings.faults += [f"data.sets.{request.name}: {fault}" for fault in found.faults]
-        manifests.drop(request)
-    if before is None or found != before:
+def _look_at_data(wanted: list[Request], manifests: Manifests, findings: Findings, say: Say) -> None:
+    changed = [one for one in wanted if not scanning.still_as_scanned(one, manifests.found.get(one.key))]
+    for request, found in zip(changed, scanning.scan(changed, say), strict=True):
         findings.looked_at.append(request.words)
-    if not found.faults:
-        manifests.found[request.key] = found.to_json()
+        if found["faults"]:
+            findings.faults += [f"data.sets.{request.name}: {fault}" for fault in found["faults"]]
+            manifests.drop(request)
+        else:
+            manifests.found[request.key] = found
 
 
 def _look_at_files(wanted: list[Request], manifests: Manifests, findings: Findings, say: Say, offline: bool) -> None:

@@ -18,6 +18,7 @@ import torch.nn.functional as F
 
 from orchestrator.spec import SMALLEST_IMAGE, unknown
 from workers import offline
+from workers.models.released import weights_alone
 from workers.recalling import recalled
 
 # Metrics that take one image at a time, by the beginning of their name. A-FINE's forward assumes a batch of one; MANIQA
@@ -160,13 +161,15 @@ def prepared(name: str) -> Iterator[None]:
 
 
 def build(name: str, device: str | torch.device = "cpu", batch: int = 16) -> Judge:
-    """As `judge`, but anew and with whatever network there is; to be called in `prepared`."""
+    """As `judge`, but anew and with whatever network there is; to be called in `prepared`. Raises UnusableWeights
+    for a file that holds more than weights."""
     import pyiqa
     from pyiqa.default_model_configs import DEFAULT_CONFIGS
 
     options = dict(DEFAULT_CONFIGS[name]["metric_opts"])
     variant = " ".join([options.pop("type"), *(f"{option}={value}" for option, value in options.items())])
-    return Judge(name, pyiqa.create_metric(name, device=torch.device(device)), batch, variant)
+    with weights_alone():
+        return Judge(name, pyiqa.create_metric(name, device=torch.device(device)), batch, variant)
 
 
 def version() -> str:

@@ -190,6 +190,7 @@ def _from_url(url: str, file: Path) -> Path:
 def _judge(name: str) -> list[Path]:
     """Every cached file that building the judge reads: its own weights and its backbones'. Our own judges read none."""
     from workers import judges, judging
+    from workers.models.released import UnusableWeights
 
     if name in judging.OWN:
         return []
@@ -197,6 +198,8 @@ def _judge(name: str) -> list[Path]:
     with judges.prepared(name), watch() as seen, _files_read() as read:
         try:
             judges.build(name)
+        except UnusableWeights as error:
+            raise UnusableWeights(f"judge {name!r}: {error}") from error
         except Exception as error:  # of any library below, and of any damaged file
             why = f"missing weights: {seen.missing[0]}" if seen.missing else f"{type(error).__name__}: {error}"
             raise MissingWeights(f"judge {name!r}: {why}") from error

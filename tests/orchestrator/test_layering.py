@@ -68,7 +68,8 @@ ORCHESTRATOR = {
     "integrity": "identity store",
     "fsck": "grid identity integrity remote store",
     "fetching": "manifests",
-    "preflight": "fetching manifests sections spec store workers",
+    "scanning": "fetching manifests workers",
+    "preflight": "fetching manifests scanning sections spec store",
     "interrupts": "",
     "sweep": "aggregate checks cost driving forecast grid identity integrity interrupts lease manifests matrix naming "
     "plan preflight progress ready remote schedule sections show spec store tracking work",
@@ -86,7 +87,6 @@ ORCHESTRATOR = {
 # module -> what it imports inside functions alone: planning must not load it
 LAZY = {
     "runner": "workers.context workers.sources workers.trial",
-    "preflight": "workers.data.scan",
     "sweep": "orchestrator.aggregate orchestrator.schedule orchestrator.tracking",
     "rehearse": "orchestrator.aggregate",
     "completion": "orchestrator.grid orchestrator.spec",

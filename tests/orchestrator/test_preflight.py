@@ -87,7 +87,7 @@ def test_a_second_preflight_reads_nothing_and_takes_no_child_process(
 
     monkeypatch.chdir(looked_at[0])
     monkeypatch.setattr(fetching, "ask", never)
-    monkeypatch.setattr("workers.data.scan.look", never)
+    monkeypatch.setattr(subprocess, "Popen", never)
     monkeypatch.setattr(Manifests, "write", never)
     assert check(load("grid.yaml"), Store("results/store"), say=never) == Findings()
 

@@ -2,20 +2,23 @@
 
 import hashlib
 import logging
+import os
 import re
 import socket
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from huggingface_hub import constants
 from torch import nn
 
 from orchestrator import spec
-from workers import judges, offline
+from workers import judges, offline, prefetch
 from workers.data import photographs, sr_pairs
+from workers.models.released import UnusableWeights, weights_alone
 
 NAMES = ("psnr", "ssim", "vsi", "gmsd", "fsim", "piqe")
 LOWER_BETTER = ("gmsd", "piqe")
@@ -406,3 +409,50 @@ def test_a_damaged_clip_is_not_fetched_again(caches: Caches) -> None:
     (caches.hub / "clip" / "RN50.pt").write_bytes(b"half of it")
     with pytest.raises(offline.MissingWeights, match=r"RN50.pt \(the file that is there has another SHA-256"):
         judges.judge("clipiqa+")
+
+
+# ------------------------------------------------------------------------------- weights that hold more
+
+
+class Payload:
+    """Creates a file when a pickle of it is read."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (str(self.file),)
+
+
+@pytest.mark.parametrize(
+    ("judge", "file"), [("musiq", "musiq_koniq_ckpt-e95806b9.pth"), ("brisque", "brisque_svm_weights.pth")]
+)
+def test_a_pickle_in_the_place_of_weights_does_not_run(judge: str, file: str, caches: Caches, tmp_path: Path) -> None:
+    made = tmp_path / "made by the pickle"
+    caches.pyiqa(file, {"params": Payload(made)})
+    path = caches.hub / "pyiqa" / file
+    told = prefetch.fetch(prefetch.Wanted("judge", judge), offline=True)
+    assert told.fault == (
+        f"judge {judge!r}: {path}: not weights alone (found {os.mkdir.__module__}.mkdir); whatever else a file holds "
+        "may be code, which nothing here runs: remove it, and fetch it again from where it was released"
+    )
+    with pytest.raises(UnusableWeights, match=re.escape(str(path))):
+        judges.judge(judge)
+    assert not made.exists()
+    torch.load(path, weights_only=False)  # afterwards, and only then, what is asked for
+    assert made.exists()
+
+
+def test_a_damaged_pickle_is_named(caches: Caches) -> None:
+    file = caches.hub / "pyiqa" / "musiq_koniq_ckpt-e95806b9.pth"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"\x80\x02\x95")
+    told = prefetch.fetch(prefetch.Wanted("judge", "musiq"), offline=True)
+    assert told.fault.startswith(f"judge 'musiq': {file}: not weights alone (damaged, or not written by torch.save); ")
+
+
+def test_a_number_beside_the_weights_is_read(tmp_path: Path) -> None:
+    """As AHIQ's authors saved theirs, with the loss that numpy had averaged."""
+    torch.save({"loss": np.mean([1.0, 2.0])}, tmp_path / "ahiq.pth")
+    with weights_alone():
+        assert torch.load(tmp_path / "ahiq.pth", weights_only=False) == {"loss": 1.5}

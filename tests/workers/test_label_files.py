@@ -1,6 +1,7 @@
 """What is said of label files that are not in their official form, and pyiqa's meta CSVs."""
 
 import csv
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
-from workers.data import layouts
+from workers.data import layouts, scan
 
 # ---------------------------------------------------------------------------------- wrong label files
 
@@ -97,6 +98,80 @@ def test_wrong_workbooks_and_matlab_files_are_named(copy: Callable[[str], Path],
     assert faults("live", folder) == (f"{folder}/refnames_all.mat: {expected}",)
     (folder / "dmos.mat").write_bytes(b"MATLAB 7.3 MAT-file" + bytes(600))
     assert faults("live", folder)[0].startswith(f"{folder}/dmos.mat: not readable as a MATLAB file before version 7.3")
+
+
+def _deep(path: Path) -> None:
+    path.write_text("[" * 100_000)
+
+
+def _folder(path: Path) -> None:
+    path.unlink(missing_ok=True)
+    path.mkdir()
+
+
+def _pipe(path: Path) -> None:
+    path.unlink(missing_ok=True)
+    os.mkfifo(path)
+
+
+def _text(text: str) -> Callable[[Path], object]:
+    return lambda path: path.write_text(text)
+
+
+FILE = "found a folder, a pipe or a device; expected a regular file"
+SCALE = '; expected {"mos_range": [LOW, HIGH], "lower_better": true or false}'
+COUNTS = '; expected {"references": COUNT, "images": COUNT}'
+META = "meta_info_KADID10kDataset.csv"
+
+
+@pytest.mark.parametrize(
+    ("layout", "file", "damage", "said"),
+    [
+        (
+            "kadid10k",
+            "dmos.csv",
+            _text("a,b\n" + "x" * 140_000),
+            ":2: field larger than field limit (131072); ",
+        ),
+        ("kadid10k", "dmos.csv", _folder, f": {FILE}"),
+        ("tid2013", "mos_with_names.txt", _pipe, f": {FILE}"),
+        ("spaq", "Annotations/MOS and Image attribute scores.xlsx", _pipe, f": {FILE}"),
+        ("live", "dmos.mat", _folder, f": {FILE}"),
+        ("pyiqa_fr", "mos.json", lambda path: path.write_bytes(b"\xff\xfe{}"), ": found bytes that are not text ("),
+        ("pyiqa_fr", "mos.json", _text('{"mos_range": [0, 1' + "0" * 400 + '], "lower_better": true}'), SCALE),
+        ("pyiqa_fr", "mos.json", _text('{"mos_range": [0, Infinity], "lower_better": true}'), SCALE),
+        ("pyiqa_fr", "mos.json", _deep, SCALE),
+        ("pyiqa_fr", "mos.json", _folder, f": {FILE}"),
+        ("live", layouts.STAND_IN, _text('{"references": 4, "ima'), COUNTS),
+        ("live", layouts.STAND_IN, _text('{"references": 4, "images": "24"}'), COUNTS),
+        ("live", layouts.STAND_IN, _text('{"references": 4, "images": 24, "parts": {"jpeg": 1e12}}'), COUNTS),
+        ("live", layouts.STAND_IN, _pipe, f": {FILE}"),
+        ("hr", layouts.STAND_IN, _deep, COUNTS),
+        ("kadid10k", layouts.STAND_IN, lambda path: path.write_bytes(b"\xff"), ": found bytes that are not text ("),
+    ],
+)
+def test_a_damaged_file_is_one_line_that_names_it(
+    layout: str, file: str, damage: Callable[[Path], object], said: str, copy: Callable[[str], Path]
+) -> None:
+    folder = copy(layout)
+    damage(folder / file)
+    (fault,) = scan.scan("images" if layout == "hr" else layout, [folder]).faults
+    assert fault.startswith(f"{folder / file}:")
+    assert said in fault
+    assert fault.isprintable()
+    assert len(fault) < 1100
+
+
+@pytest.mark.parametrize("reference", [True, False])
+@pytest.mark.parametrize("name", ["../../../../etc/passwd", "/etc/passwd", "images/../../I01.png", "I01_01_01.png\0"])
+def test_names_that_lead_out_of_the_set_are_refused(
+    name: str, reference: bool, copy: Callable[[str], Path], edit: Any
+) -> None:
+    folder = copy("pyiqa_fr")
+    edit(folder / META, "I01.png,I01_01_01.png", f"{name},I01_01_01.png" if reference else f"I01.png,{name}")
+    shown = name.replace("\0", "\\x00")
+    expected = "expected the path of a file in the data set, without .."
+    assert scan.scan("pyiqa_fr", [folder]).faults == (f"{folder / META}:2: found the name '{shown}'; {expected}",)
 
 
 # ----------------------------------------------------------------------------------- pyiqa's meta CSVs

@@ -15,7 +15,7 @@ from scipy.io import loadmat, savemat
 from orchestrator import spec
 from workers.data import layouts, stand_ins
 from workers.data.layouts import full_reference
-from workers.data.layouts.rows import Listing
+from workers.data.layouts.rows import Listing, relative_files
 
 WITH_REFERENCES = ("kadid10k", "tid2013", "live", "csiq", "pipal", "pyiqa_fr")
 
@@ -220,3 +220,28 @@ def test_stand_ins_depend_on_the_seed_alone(root: Path, tmp_path: Path) -> None:
     name = "images/I02_02_03.png"
     assert (tmp_path / "again" / name).read_bytes() == (root / "kadid10k" / name).read_bytes()
     assert (tmp_path / "other" / name).read_bytes() != (root / "kadid10k" / name).read_bytes()
+
+
+# -------------------------------------------------------------------------------------------- folders
+
+
+def test_links_are_followed_once_and_never_back(tmp_path: Path) -> None:
+    folder, elsewhere = tmp_path / "set", tmp_path / "elsewhere"
+    (folder / "a" / "b").mkdir(parents=True)
+    elsewhere.mkdir()
+    for file in (folder / "1.png", folder / "a" / "2.png", folder / "a" / "b" / "3.png", elsewhere / "4.png"):
+        file.touch()
+    (folder / "link").symlink_to(elsewhere)
+    (folder / "same").symlink_to(folder / "a")  # in the set: the labels may call it so
+    (folder / "z").symlink_to(elsewhere)  # a second time
+    (folder / "broken").symlink_to("nowhere")
+    (folder / "itself").symlink_to("itself")
+    expected = ["1.png", "a/2.png", "a/b/3.png", "broken", "itself", "link/4.png", "same/2.png", "same/b/3.png"]
+    assert sorted(relative_files(folder)) == expected
+    for k in range(40):  # followed wherever they are met, 40 links back make more paths than can be counted
+        (folder / "a" / "b" / f"up{k}").symlink_to(folder)
+        (elsewhere / f"up{k}").symlink_to(elsewhere)
+        (folder / f"aside{k}").symlink_to(folder / "a" / "b")
+    found = sorted(relative_files(folder))
+    assert [name for name in found if not name.startswith("aside")] == expected
+    assert [name for name in found if name.startswith("aside")] == ["aside0/3.png"]

@@ -1,8 +1,10 @@
-"""Scans: every fault has its sentence, contents follow what files say and not where they lie, nothing is read twice."""
+"""Scans: every fault has its sentence, contents follow what files say and not where they lie."""
 
 import dataclasses
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,10 +12,12 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from workers.data import images, layouts, scan
+from workers.data import layouts, scan
+from workers.data.fingerprint import fingerprint
 from workers.data.manifest import Manifest
 
 Copy = Callable[[str], Path]
+ROOT = Path(__file__).parents[2]
 
 
 def scan_one(layout: str, folder: Path) -> Manifest:
@@ -91,33 +95,40 @@ def test_content_of_images_follows_both_sides_and_no_order_of_folders(root: Path
     assert scan_one("images", folder).content == scan_one("images", root / "hr").content
 
 
-def test_a_known_manifest_of_unchanged_files_reads_no_image(copy: Copy, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_state_of_files_follows_names_sizes_and_times(copy: Copy) -> None:
     folder = copy("kadid10k")
-    known = scan_one("kadid10k", folder)
     image = folder / "images" / "I01_01_01.png"
-    before = image.stat()
+
+    def state() -> str:
+        return fingerprint("kadid10k", [folder])
+
+    first, before = state(), image.stat()
+    assert scan_one("kadid10k", folder).fingerprint == first
     image.write_bytes(bytes(before.st_size))
     os.utime(image, ns=(before.st_atime_ns, before.st_mtime_ns))
-    assert scan.scan("kadid10k", [folder], known=known) is known
-    assert "not decodable" in scan_one("kadid10k", folder).faults[0]  # without it the damage shows
-
-    opened: list[Path] = []
-    monkeypatch.setattr(scan, "look", lambda path, side: opened.append(path) or images.Look())
-    monkeypatch.setattr(layouts, "read", lambda *_: pytest.fail("labels were read"))
-    assert scan.scan("kadid10k", [folder], known=Manifest.from_json(known.to_json())) == known
-    assert opened == []
-
-
-def test_a_known_manifest_is_not_believed_about_other_files(copy: Copy) -> None:
-    folder = copy("kadid10k")
-    known = scan_one("kadid10k", folder)
-    image = folder / "images" / "I01_01_01.png"
+    assert state() == first  # nothing is read
+    assert "not decodable" in scan_one("kadid10k", folder).faults[0]
     os.utime(image, ns=(0, 0))
-    touched = scan.scan("kadid10k", [folder], known=known)
-    assert touched is not known
-    assert touched.content == known.content
+    touched = state()
     image.unlink()
-    faulty = scan.scan("kadid10k", [folder], known=touched)
-    assert faulty.faults
-    assert faulty.content == ""
-    assert scan.scan("kadid10k", [folder], known=faulty) is not faulty
+    gone = state()
+    image.symlink_to("nowhere")  # a broken link has a state too
+    assert len({first, touched, gone, state(), fingerprint("csiq", [folder])}) == 5
+    assert fingerprint("kadid10k", [folder / "absent"]) == ""
+
+
+# ---------------------------------------------------------------------------------------- as a process
+
+
+def test_as_a_process_a_line_a_set(root: Path) -> None:
+    sets = [
+        {"layout": "csiq", "folders": [str(root / "csiq")], "low": [], "scale": None},
+        {"layout": "images", "folders": [str(root / "hr")], "low": [str(root / "hr_LR_bicubic/X4")], "scale": 4},
+    ]
+    command = [sys.executable, "-m", "workers.data.scan"]
+    ended = subprocess.run(command, input=json.dumps(sets), text=True, capture_output=True, cwd=ROOT, check=True)
+    low = [root / "hr_LR_bicubic" / "X4"]
+    assert [Manifest.from_json(json.loads(line)) for line in ended.stdout.splitlines()] == [
+        scan_one("csiq", root / "csiq"),
+        scan.scan("images", [root / "hr"], low, 4),
+    ]

@@ -1,16 +1,20 @@
 """Everything that a scan finds wrong with a data set on disk, each with its sentence."""
 
+import io
 import math
+import os
 import struct
+import threading
 import zlib
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image, PngImagePlugin
 
-from workers.data import images, layouts, scan
+from workers.data import images, layouts, pixels, scan
 from workers.data.manifest import Faults, Manifest
 
 Copy = Callable[[str], Path]
@@ -149,11 +153,98 @@ def test_bombs_and_animations_are_refused(write: Callable[[Path], None], found: 
     assert scan_one("images", tmp_path).faults == (f"{tmp_path}/bad.png: {found}",)
 
 
+def _gif(path: Path) -> None:
+    Image.new("P", (40, 40)).save(path, "GIF")
+
+
+def _tiff(path: Path) -> None:
+    """Whose second directory lies where nothing is."""
+    file = io.BytesIO()
+    Image.new("RGB", (40, 40)).save(file, "TIFF")
+    path.write_bytes(file.getvalue() + b"II*")
+
+
+def _postscript(path: Path) -> None:
+    Image.new("RGB", (40, 40)).save(path, "EPS")
+
+
+@pytest.mark.parametrize("write", [_gif, _tiff, _postscript, lambda path: Image.new("L", (40, 40)).save(path, "ICO")])
+def test_what_is_only_called_an_image_of_a_set_is_refused(write: Callable[[Path], None], tmp_path: Path) -> None:
+    write(tmp_path / "a.png")
+    what = "not decodable (neither PNG, JPEG nor BMP)"
+    assert scan_one("images", tmp_path).faults == (f"{tmp_path}/a.png: {what}; expected a whole image: copy it again",)
+    with pytest.raises(ValueError, match=r"a\.png: found no image, or a damaged or truncated one"):
+        pixels.decode(tmp_path / "a.png")
+
+
+def test_the_name_does_not_say_which_of_the_formats_it_is(tmp_path: Path) -> None:
+    for file, kind in (("a.png", "JPEG"), ("b.jpg", "BMP"), ("c.bmp", "PNG")):
+        Image.new("RGB", (40, 40)).save(tmp_path / file, kind)
+        assert pixels.decode(tmp_path / file).shape == (40, 40, 3)
+    assert scan_one("images", tmp_path).faults == ()
+    frames = [Image.new("RGB", (40, 40), (shade, 0, 0)) for shade in (0, 128)]
+    frames[0].save(tmp_path / "d.jpg", "MPO", save_all=True, append_images=frames[1:])  # what some cameras write
+    assert scan_one("images", tmp_path).faults == (f"{tmp_path}/d.jpg: found 2 frames; expected one",)
+
+
+def test_what_an_image_says_of_itself_may_be_damaged_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def damaged(*_: Any) -> Any:
+        raise TypeError("no number of frames")
+
+    Image.new("RGB", (40, 40)).save(tmp_path / "a.png")
+    monkeypatch.setattr(images, "_fault", damaged)
+    assert scan_one("images", tmp_path).faults == (
+        f"{tmp_path}/a.png: not decodable (no number of frames); expected a whole image: copy it again",
+    )
+
+
 def test_a_file_too_large_for_an_image_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Image.new("RGB", (40, 40)).save(tmp_path / "large.png")
     monkeypatch.setattr(images, "MOST_BYTES", 10)
     size = (tmp_path / "large.png").stat().st_size
     assert scan_one("images", tmp_path).faults == (f"{tmp_path}/large.png: found {size} bytes; expected at most 10",)
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: path.symlink_to("/dev/zero")])
+def test_only_regular_files_are_opened(make: Callable[[Path], None], tmp_path: Path) -> None:
+    make(tmp_path / "a.png")
+    sentence = "found a folder, a pipe or a device; expected an image file"
+    assert scan_one("images", tmp_path).faults == (f"{tmp_path}/a.png: {sentence}",)
+
+
+@pytest.mark.parametrize("name", ["a\0.png", "a\ud800.png", "a" * 300 + ".png"])
+def test_a_name_that_no_file_can_have_is_a_fault(name: str, tmp_path: Path) -> None:
+    assert images.look(tmp_path / name).fault.startswith("unreadable (")
+
+
+def test_a_name_of_two_lines_is_told_in_one(tmp_path: Path) -> None:
+    (tmp_path / "a\nb.png").touch()
+    what = "not decodable (neither PNG, JPEG nor BMP); expected a whole image: copy it again"
+    assert scan_one("images", tmp_path).faults == (f"{tmp_path}/a\\nb.png: {what}",)
+
+
+@pytest.mark.parametrize(("memory", "most"), [(1, 1), (2 * 4 * 40 * 40 + 1000, 2), (1 << 30, 4)])
+def test_threads_decode_at_once_what_fits_the_memory(
+    memory: int, most: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [f"{k}.png" for k in range(12)]
+    for name in names:
+        Image.new("RGB", (40, 40)).save(tmp_path / name)
+    together, counts, lock = threading.Barrier(most), [0], threading.Lock()
+
+    def decoded(*_: Any) -> images.Look:
+        with lock:
+            counts.append(counts[-1] + 1)
+        together.wait(timeout=60)  # so many are there at the same time
+        with lock:
+            counts.append(counts[-1] - 1)
+        return images.Look()
+
+    monkeypatch.setattr(images, "MEMORY", images.Budget(memory))
+    monkeypatch.setattr(images, "_decoded", decoded)
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(lambda name: images.look(tmp_path / name), names)) == [images.Look()] * 12
+    assert max(counts) == most
 
 
 def test_grey_and_palette_images_are_fine(tmp_path: Path) -> None:
@@ -218,3 +309,12 @@ def test_faults_of_a_kind_are_counted_after_the_first_five() -> None:
         faults.add("missing images", f"{k}.png: missing")
     faults.add("wrong labels", "label")
     assert faults.sentences() == (*(f"{k}.png: missing" for k in range(5)), "and 2 more missing images", "label")
+
+
+def test_what_nobody_thought_of_is_a_fault_of_its_set(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any) -> Any:
+        raise ArithmeticError("seven\nlines")
+
+    monkeypatch.setattr(layouts, "read", broken)
+    what = "not readable as csiq (ArithmeticError: seven\\nlines); expected its official archive"
+    assert scan_one("csiq", root / "csiq").faults == (f"{root}/csiq: {what}",)

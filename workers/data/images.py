@@ -2,21 +2,56 @@
 
 import hashlib
 import io
+import math
+import stat
+import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 MINIMUM_SIDE = 32
 """Shorter images have no deepest feature map in most backbones, pixels."""
+FORMATS = ("PNG", "JPEG", "BMP")
+"""What official sets hold, in Pillow's words; JPEG includes the MPO of some cameras. Whatever a name says, Pillow would
+take any of its fifty formats, and have Ghostscript run PostScript."""
 LOSSLESS = ("1", "L", "P", "RGB")
 """Pillow's modes that `convert("RGB")` keeps whole, if nothing in them is transparent."""
 MOST_BYTES = 1 << 30
+BYTES_A_PIXEL = 4
+"""Of Pillow's RGB."""
 _PNG, _PNG_DEPTH = b"\x89PNG\r\n\x1a\n", 24
 
 # Pillow warns where an image has more than 89 million pixels: a small file may fill the memory. Here none has so many.
 warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
+
+
+class Budget:
+    """Lets threads hold so much at once and no more; one that wants more than there is waits until it is alone."""
+
+    def __init__(self, most: int) -> None:
+        self._most, self._free, self._changed = most, most, threading.Condition()
+
+    @contextmanager
+    def held(self, amount: int) -> Iterator[None]:
+        """Waits until `amount` is free, and holds it meanwhile."""
+        amount = min(amount, self._most)
+        with self._changed:
+            self._changed.wait_for(lambda: self._free >= amount)
+            self._free -= amount
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._free += amount
+                self._changed.notify_all()
+
+
+MEMORY = Budget(1 << 30)
+"""Bytes of files and pixels that all threads may hold together: 32 of the largest images would be 11 GB."""
 
 
 @dataclass(frozen=True)
@@ -36,31 +71,43 @@ class Look:
 def look(path: Path, minimum_side: int = MINIMUM_SIDE) -> Look:
     """Reads and decodes an image. Never raises for what is wrong with the file: that is its `fault`."""
     try:
-        if (size := path.stat().st_size) > MOST_BYTES:
-            fault = f"found {size:,} bytes; expected at most {MOST_BYTES:,}"
-            return Look(size, kind="images that are too large", fault=fault)
-        data = path.read_bytes()
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):  # a pipe would be waited for
+            return Look(kind="unreadable images", fault="found a folder, a pipe or a device; expected an image file")
+        if status.st_size > MOST_BYTES:
+            fault = f"found {status.st_size:,} bytes; expected at most {MOST_BYTES:,}"
+            return Look(status.st_size, kind="images that are too large", fault=fault)
+        with MEMORY.held(status.st_size + BYTES_A_PIXEL * _pixels(path)):
+            return _decoded(path.read_bytes(), minimum_side)
     except FileNotFoundError:
         return Look(kind="missing images", fault="missing; expected the image that the labels name")
-    except OSError as error:
-        return Look(kind="unreadable images", fault=f"unreadable ({error.strerror}); expected a readable file")
+    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
+        why = error.strerror if isinstance(error, OSError) else error
+        return Look(kind="unreadable images", fault=f"unreadable ({why}); expected a readable file")
+
+
+def _pixels(path: Path) -> int:
+    """As the header says; 0 where it says nothing that can be used, which decoding will tell."""
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            return math.prod(image.size)
+    except Exception:
+        return 0
+
+
+def _decoded(data: bytes, minimum_side: int) -> Look:
     sha256 = hashlib.sha256(data).hexdigest()
     try:
-        image = _decode(data)
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
+        image.load()
+        return Look(len(data), sha256, image.size, *_fault(image, data, minimum_side))
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         fault = f"found more pixels than an image may have; expected at most {Image.MAX_IMAGE_PIXELS:,}"
         return Look(len(data), sha256, kind="images that are too large", fault=fault)
     except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error and their own
-        why = f"not decodable ({error or type(error).__name__}); expected a whole image: copy it again"
-        return Look(len(data), sha256, kind="unreadable images", fault=why)
-    kind, fault = _fault(image, data, minimum_side)
-    return Look(len(data), sha256, image.size, kind, fault)
-
-
-def _decode(data: bytes) -> Image.Image:
-    image = Image.open(io.BytesIO(data))
-    image.load()
-    return image
+        why = "neither PNG, JPEG nor BMP" if isinstance(error, UnidentifiedImageError) else error
+        fault = f"not decodable ({why or type(error).__name__}); expected a whole image: copy it again"
+        return Look(len(data), sha256, kind="unreadable images", fault=fault)
 
 
 def _fault(image: Image.Image, data: bytes, minimum_side: int) -> tuple[str, str]:

@@ -7,6 +7,8 @@ from typing import Any
 
 LISTED = 5
 """Faults of one kind that are spelled out; the others are counted."""
+LONGEST = 1000
+"""Characters of a fault."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +55,13 @@ class Manifest:
         return cls(**values)
 
 
+def one_line(text: str) -> str:
+    """With escapes for what is not printable, and without the middle of what is too long for a person: names and labels
+    come from files."""
+    printable = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
+    return printable if len(printable) <= LONGEST else f"{printable[: LONGEST // 2]} ... {printable[-LONGEST // 2 :]}"
+
+
 class Faults:
     """Sentences by kind, of which the first few of each are spelled out."""
 
@@ -61,7 +70,7 @@ class Faults:
 
     def add(self, kind: str, sentence: str) -> None:
         """`kind` is how a person counts them: missing images."""
-        self._by_kind[kind].append(sentence)
+        self._by_kind[kind].append(one_line(sentence))
 
     def sentences(self) -> tuple[str, ...]:
         """The first LISTED of each kind and the number of the others."""

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from workers.data.images import LOSSLESS, MINIMUM_SIDE
+from workers.data.images import FORMATS, LOSSLESS, MINIMUM_SIDE
 
 # Part of every store's name: raised by hand when images are decoded or resized in another way.
 VERSION = 1
@@ -82,7 +82,7 @@ def decode(path: Path, short_side: int | None = None, min_side: int = MINIMUM_SI
     side below `min_side` pixels.
     """
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=FORMATS) as image:
             _check(image, path, min_side)
             return np.asarray(_reduce(image.convert("RGB"), short_side))
     except (OSError, SyntaxError) as error:

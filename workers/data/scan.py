@@ -1,18 +1,25 @@
 """What preflight learns of a data set on disk: everything that is wrong with it, and its content as one digest.
 
-Every image is decoded and hashed once, by threads; a scan that knows an earlier manifest of unchanged files reads none.
-Changes that keep name, size and modification time of a file are not seen by that comparison.
+    python -m workers.data.scan < REQUESTS.json
+
+REQUESTS.json is a list of the arguments of `scan`; each manifest is a line of the output, as soon as it is there. Every
+image is decoded and hashed once, by threads.
 """
 
 import hashlib
+import json
 import math
 import os
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from workers.data import layouts
+from workers.data.fingerprint import fingerprint
 from workers.data.images import MINIMUM_SIDE, Look, look
 from workers.data.layouts.rows import Row, relative_files
 from workers.data.manifest import Faults, Manifest
@@ -43,28 +50,29 @@ def scan(
     folders: Sequence[Path],
     low: Sequence[Path] = (),
     scale: int | None = None,
-    known: Manifest | None = None,
 ) -> Manifest:
     """Reads a data set: `layout` is one of `layouts.LAYOUTS` with one folder, or IMAGES with any number of folders and
     the official low-resolution side (1 / `scale`) of each in `low`.
 
-    Never raises for what is wrong with the files: that is in `faults`. A `known` manifest without faults is returned as
-    it is when the same files have not changed. Raises ValueError for an unknown layout or folders that do not match it.
+    Never raises for what is wrong with the files: that is in `faults`. Raises ValueError for an unknown layout or
+    folders that do not match it.
     """
     _check_call(layout, folders, low, scale)
     scale = scale if low else None
-    absent = [folder for folder in (*folders, *low) if not folder.is_dir()]
-    fingerprint = "" if absent else _fingerprint(layout, folders, low, scale)
-    if known and not known.faults and known.fingerprint == fingerprint:
-        return known
+    absent = [folder for folder in (*folders, *low) if not os.path.isdir(folder)]
+    state = fingerprint(layout, folders, low, scale)  # before it is read: what changes meanwhile is read again
     faults, found = Faults(), _Findings()
     for folder in absent:
         expected = "a folder of images" if layout == IMAGES else f"the {layout} data set"
         faults.add("absent folders", f"{folder}: no such folder; expected {expected}")
-    if layout == IMAGES:
-        found = _images(folders, low, scale, faults)
-    elif not absent:
-        found = _iqa_set(layout, folders[0], faults)
+    try:
+        if layout == IMAGES:
+            found = _images(folders, low, scale, faults)
+        elif not absent:
+            found = _iqa_set(layout, folders[0], faults)
+    except Exception as error:  # what nobody thought of must not keep the faults of the other sets from being told
+        what = f"not readable as {layout} ({type(error).__name__}: {error})"
+        faults.add("unreadable sets", f"{', '.join(map(str, folders))}: {what}; expected its official archive")
     sentences = faults.sentences()
     return Manifest(
         layout=layout,
@@ -79,8 +87,8 @@ def scan(
         bytes=found.bytes,
         pixels=found.pixels,
         shortest_side=found.shortest_side,
-        fingerprint=fingerprint,
-        stand_in=any((folder / layouts.STAND_IN).exists() for folder in folders),
+        fingerprint=state,
+        stand_in=any(os.path.exists(folder / layouts.STAND_IN) for folder in folders),
         faults=sentences,
     )
 
@@ -90,7 +98,7 @@ def scan(
 
 def _iqa_set(layout: str, folder: Path, faults: Faults) -> _Findings:
     try:
-        rows = layouts.read(layout, folder)
+        rows, made = layouts.read(layout, folder), layouts.stand_in_counts(folder)
     except layouts.DataSetError as error:
         for sentence in error.faults:
             faults.add("faults in label files", sentence)
@@ -98,7 +106,7 @@ def _iqa_set(layout: str, folder: Path, faults: Faults) -> _Findings:
         _look_at(folder, [name for name in relative_files(folder) if Path(name).suffix.lower() in SUFFIXES], faults)
         return _Findings()
     references = {row.reference for row in rows if row.reference is not None}
-    _check_counts(layout, folder, len(references), len(rows), faults)
+    _check_counts(layout, folder, made, len(references), len(rows), faults)
     _check_labels(layout, folder, rows, faults)
     looks = _look_at(folder, {row.image for row in rows} | references, faults)
     for row in rows:
@@ -130,9 +138,10 @@ def _entry(row: Row, looks: Mapping[str, Look]) -> str:
     return repr((row.image, row.reference, *digests, row.label, row.split))
 
 
-def _check_counts(layout: str, folder: Path, references: int, images: int, faults: Faults) -> None:
+def _check_counts(
+    layout: str, folder: Path, made: Mapping[str, Any], references: int, images: int, faults: Faults
+) -> None:
     official = layouts.LAYOUTS[layout]
-    made = layouts.stand_in_counts(folder)
     source = "its STAND_IN.json says" if made else f"{layout} officially has"
     expected = (made["references"], made["images"]) if made else (official.references, official.images)
     for what, found, count in zip(("references", "labelled images"), (references, images), expected, strict=True):
@@ -208,7 +217,7 @@ def _partners(folder: Path, low: Path, names: Iterable[str], scale: int, faults:
 
 
 def _check_names(folder: Path, names: Sequence[str], stems: dict[str, Path], faults: Faults) -> None:
-    made = layouts.stand_in_counts(folder)
+    made = _counts(folder, faults)
     if not names:
         faults.add("wrong counts", f"{folder}: found no images; expected {', '.join(SUFFIXES)}")
     elif made and made["images"] != len(names):
@@ -218,6 +227,15 @@ def _check_names(folder: Path, names: Sequence[str], stems: dict[str, Path], fau
         if first != folder / name:
             sentence = f"found the name again (first: {first}); expected names that differ before the dot"
             faults.add("equal names", f"{folder / name}: {sentence}")
+
+
+def _counts(folder: Path, faults: Faults) -> Mapping[str, Any]:
+    try:
+        return layouts.stand_in_counts(folder)
+    except layouts.DataSetError as error:
+        for sentence in error.faults:
+            faults.add("faults in label files", sentence)
+        return {}
 
 
 # ------------------------------------------------------------------------------------------ files
@@ -245,16 +263,6 @@ def _check_sizes(path: Path, seen: Look | None, larger: Look | None, scale: int,
         faults.add("wrong sizes", f"{path}: found {found} pixels; expected {wanted}, the size of {of}")
 
 
-def _fingerprint(layout: str, folders: Sequence[Path], low: Sequence[Path], scale: int | None) -> str:
-    digest = hashlib.sha256(repr((layout, list(map(str, folders)), list(map(str, low)), scale)).encode())
-    for folder in (*folders, *low):
-        for name in sorted(relative_files(folder)):
-            path = folder / name
-            status = path.stat() if path.exists() else path.lstat()  # a broken link has a state too
-            digest.update(repr((name, status.st_size, status.st_mtime_ns)).encode())
-    return digest.hexdigest()
-
-
 def _check_call(layout: str, folders: Sequence[Path], low: Sequence[Path], scale: int | None) -> None:
     if layout == IMAGES:
         repeated = len({*folders, *low}) < len(folders) + len(low)
@@ -268,3 +276,16 @@ def _check_call(layout: str, folders: Sequence[Path], low: Sequence[Path], scale
     layouts.check(layout)
     if len(folders) != 1 or low:
         raise ValueError(f"scan: found {len(folders)} folders, {len(low)} low-resolution; expected one for {layout}")
+
+
+def main() -> None:
+    """The command line: a process of its own, so that a file that ends it ends nothing else."""
+    out = sys.stdout
+    with redirect_stdout(sys.stderr):  # whatever a library prints is no manifest
+        for asked in json.load(sys.stdin):
+            folders, low = (list(map(Path, asked.pop(name))) for name in ("folders", "low"))
+            print(json.dumps(scan(folders=folders, low=low, **asked).to_json()), file=out, flush=True)
+
+
+if __name__ == "__main__":
+    main()

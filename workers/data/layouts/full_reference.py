@@ -96,8 +96,7 @@ def _all_lines(labels: Sequence[Path]) -> list[tables.Line]:
 
 
 def _live_parts(folder: Path) -> dict[str, int]:
-    made = stand_in_counts(folder)
-    return made["parts"] if made else LIVE_PARTS
+    return dict(stand_in_counts(folder).get("parts", LIVE_PARTS))
 
 
 def _is_original(line: tables.Line) -> bool:

@@ -5,14 +5,15 @@ and its column names mislead: KADID's `dmos` is better when higher, LIVE's `mos`
 file's name, or `mos.json` beside it says both; labels become 0 (worst) to 1 (best), as with pyiqa's `mos_normalize`.
 """
 
-import json
+import math
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from workers.data.layouts import tables
 from workers.data.layouts.no_reference import without_practice
-from workers.data.layouts.rows import DataSetError, Listing, OfficialPart, Row, content_of
+from workers.data.layouts.rows import DataSetError, Listing, OfficialPart, Row, content_of, read_json
 
 # NAME in pyiqa's meta_info_NAMEDataset.csv -> the layout whose official labels it repeats.
 SETS = {
@@ -79,7 +80,7 @@ def _name(path: Path) -> str:
 
 def _scale(path: Path, scales: Mapping[str, Scale]) -> Scale:
     options = path.parent / "mos.json"
-    if not options.exists():
+    if not os.path.exists(options):
         if _name(path) in SETS:
             return scales[SETS[_name(path)]]
         raise DataSetError(
@@ -88,14 +89,13 @@ def _scale(path: Path, scales: Mapping[str, Scale]) -> Scale:
                 f'{", ".join(SETS)}, or mos.json beside it, e.g. {{"mos_range": [1, 5], "lower_better": false}}'
             ]
         )
-    try:
-        found: Any = json.loads(options.read_text())
-        low, high = map(float, found["mos_range"])
-        if not low < high or not isinstance(found["lower_better"], bool):
-            raise ValueError("no range or no direction")
-    except (ValueError, KeyError, TypeError):
-        expected = '{"mos_range": [LOW, HIGH], "lower_better": true or false}'
-        raise DataSetError([f"{options}: found {options.read_text().strip()[:200]}; expected {expected}"]) from None
+    return read_json(options, _own_scale, '{"mos_range": [LOW, HIGH], "lower_better": true or false}')
+
+
+def _own_scale(found: Any) -> Scale:
+    low, high = map(float, found["mos_range"])
+    if not low < high or not math.isfinite(high - low) or not isinstance(found["lower_better"], bool):
+        raise ValueError("no range or no direction")
     return Scale(found["lower_better"], low, high)
 
 

@@ -2,7 +2,8 @@
 
 import json
 import os
-from collections.abc import Callable, Iterable, Sequence
+import stat
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, TypeVar
@@ -10,10 +11,14 @@ from typing import Any, Literal, TypeVar
 OfficialPart = Literal["train", "validation", "test"]
 Item = TypeVar("Item")
 Made = TypeVar("Made")
+Identity = tuple[int, int]
+"""Device and number of a folder, whatever it is called."""
 
 
 STAND_IN = "STAND_IN.json"
 """Marks a generated copy of a layout (stand_ins.py), and tells its counts."""
+MOST_MADE = 10**6
+"""No copy has so many images."""
 
 
 class DataSetError(ValueError):
@@ -59,10 +64,52 @@ def each(items: Iterable[Item], make: Callable[[Item], Made]) -> list[Made]:
     return made
 
 
+def read_file(path: Path) -> bytes:
+    """A label file. Raises DataSetError unless it is a regular file that can be read: a pipe would be waited for."""
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise DataSetError([f"{path}: found a folder, a pipe or a device; expected a regular file"])
+        return path.read_bytes()
+    except FileNotFoundError:
+        expected = "expected the data set as its official archive unpacks"
+        raise DataSetError([f"{path}: no such label file; {expected}"]) from None
+    except OSError as error:
+        raise DataSetError([f"{path}: unreadable ({error.strerror}); expected a readable file"]) from None
+
+
+def read_text(path: Path) -> str:
+    """A label file as text, with or without a byte order mark. Raises DataSetError where it is not UTF-8."""
+    try:
+        return read_file(path).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataSetError([f"{path}: found bytes that are not text ({error}); expected UTF-8"]) from None
+
+
+def read_json(path: Path, make: Callable[[Any], Made], expected: str) -> Made:
+    """`make` of a JSON file. Raises DataSetError, which says what is `expected`, where it is no JSON, or `make` raises
+    an error of what it finds."""
+    text = read_text(path)
+    try:
+        return make(json.loads(text))
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
+        raise DataSetError([f"{path}: found {text.strip()[:200]}; expected {expected}"]) from None
+
+
 def stand_in_counts(folder: Path) -> dict[str, Any]:
-    """What a generated copy holds: `references`, `images`, and for LIVE `parts`; empty for the data set itself."""
+    """What a generated copy holds: `references`, `images`, and for LIVE `parts`; empty for the data set itself. Raises
+    DataSetError for a damaged file."""
     marker = folder / STAND_IN
-    return dict(json.loads(marker.read_text())) if marker.exists() else {}
+    return read_json(marker, _counts, '{"references": COUNT, "images": COUNT}') if os.path.exists(marker) else {}
+
+
+def _counts(found: Any) -> dict[str, Any]:
+    if not all(count in range(MOST_MADE) for count in (found["references"], found["images"], *_parts(found))):
+        raise ValueError("no counts")
+    return dict(found)
+
+
+def _parts(found: dict[str, Any]) -> Iterable[Any]:
+    return dict(found.get("parts", {})).values()
 
 
 class Listing:
@@ -89,8 +136,42 @@ class Listing:
         return [path for path in named if f"/{path}".casefold().endswith(f"/{name}".casefold())]
 
 
-def relative_files(folder: Path) -> Iterable[str]:
-    """Paths of all files below `folder`, relative to it, with forward slashes; linked folders are followed."""
-    for where, _, names in os.walk(folder, followlinks=True):
-        below = Path(where).relative_to(folder)
-        yield from ((below / name).as_posix() for name in names)
+def relative_files(folder: Path) -> Iterator[str]:
+    """Paths of all files below `folder`, relative to it, with forward slashes. Linked folders are followed, each once
+    and none back to a folder that the link lies in: circles of links would double the paths at every turn."""
+    linked: set[Identity] = set()
+    left: list[tuple[str, tuple[Identity, ...]]] = [("", (_identity(folder),))]
+    while left:
+        below, above = left.pop()
+        for entry in _entries(folder / below):
+            name = f"{below}{entry.name}"
+            if not _is_folder(entry):
+                yield name
+                continue
+            identity = _identity(Path(entry.path))
+            if entry.is_symlink():
+                if identity in linked or identity in above:
+                    continue
+                linked.add(identity)
+            left.append((f"{name}/", (*above, identity)))
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    """By name, so that of two links to one folder always the same is followed; none where there is no right to look."""
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(entries, key=lambda entry: entry.name)
+    except OSError:
+        return []
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
+
+
+def _identity(folder: Path) -> Identity:
+    status = folder.stat()
+    return status.st_dev, status.st_ino

@@ -5,10 +5,10 @@ import csv
 import io
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
-from workers.data.layouts.rows import DataSetError, Row, each
+from workers.data.layouts.rows import DataSetError, Row, each, read_file, read_text
 
 
 @dataclass(frozen=True)
@@ -32,11 +32,15 @@ class Line:
 
 
 def rows(lines: Iterable[Line], make: Callable[[Line], Row]) -> list[Row]:
-    """A row for every line. Raises DataSetError for all lines that have none, or whose image an earlier line has."""
+    """A row for every line. Raises DataSetError for all lines that have none, whose image an earlier line has,
+    or whose files are not below the set's folder."""
     first: dict[str, str] = {}
 
     def once(line: Line) -> Row:
         row = make(line)
+        for name in filter(None, (row.image, row.reference)):
+            if not _is_inside(name):
+                raise line.fault(f"found the name {name!r}; expected the path of a file in the data set, without ..")
         if first.setdefault(row.image.casefold(), line.where) != line.where:
             earlier = first[row.image.casefold()]
             raise line.fault(f"found the image {row.image} again (first: {earlier}); expected each image once")
@@ -45,17 +49,25 @@ def rows(lines: Iterable[Line], make: Callable[[Line], Row]) -> list[Row]:
     return each(lines, once)
 
 
+def _is_inside(name: str) -> bool:
+    path = PurePosixPath(name)
+    return not path.is_absolute() and ".." not in path.parts and "\0" not in name
+
+
 def text(path: Path, columns: Sequence[str], separator: str | None = None) -> list[Line]:
     """Lines of a file without header; `separator` None: any white space. Empty lines are skipped."""
-    numbered = enumerate(_read(path).splitlines(), 1)
+    numbered = enumerate(read_text(path).splitlines(), 1)
     split = [(number, [part.strip() for part in line.split(separator)]) for number, line in numbered if line.strip()]
     return _checked(path, split, columns)
 
 
 def csv_table(path: Path) -> tuple[list[str], list[Line]]:
     """(header, lines) of a comma-separated file whose first line names the columns."""
-    reader = csv.reader(_read(path).splitlines())
-    found = [(reader.line_num, [field.strip() for field in fields]) for fields in reader if fields]
+    reader = csv.reader(read_text(path).splitlines())
+    try:
+        found = [(reader.line_num, [field.strip() for field in fields]) for fields in reader if fields]
+    except csv.Error as error:
+        raise DataSetError([f"{path}:{reader.line_num}: {error}; expected the table as it was released"]) from None
     if not found:
         raise DataSetError([f"{path}:1: found an empty file; expected a line of column names"])
     header = found[0][1]
@@ -74,9 +86,9 @@ def sheet(path: Path, columns: Sequence[str]) -> list[Line]:
     """The named columns of the first sheet of an Excel workbook, in that order; others are not looked at."""
     import openpyxl
 
-    _check_there(path)
+    content = io.BytesIO(read_file(path))
     try:
-        found = list(openpyxl.load_workbook(io.BytesIO(path.read_bytes()), data_only=True).worksheets[0].values)
+        found = list(openpyxl.load_workbook(content, data_only=True).worksheets[0].values)
     except Exception as error:  # openpyxl lets errors of zip, XML and its own through
         raise DataSetError([f"{path}: not readable as an Excel workbook ({error})"]) from error
     header = [str(name) for name in found[0]] if found else []
@@ -93,9 +105,9 @@ def matlab(path: Path, variable: str) -> list[str]:
     bit of a number."""
     import scipy.io
 
-    _check_there(path)
+    content = io.BytesIO(read_file(path))
     try:
-        found: dict[str, Any] = scipy.io.loadmat(path)
+        found: dict[str, Any] = scipy.io.loadmat(content)
         entries = [_entry(value) for value in found[variable].ravel()] if variable in found else None
     except Exception as error:  # scipy's own, NotImplementedError for version 7.3, zlib.error, struct.error
         raise DataSetError([f"{path}: not readable as a MATLAB file before version 7.3 ({error})"]) from error
@@ -119,16 +131,3 @@ def _checked(path: Path, numbered: Iterable[tuple[int, list[str]]], columns: Seq
         return line
 
     return each(numbered, checked)
-
-
-def _read(path: Path) -> str:
-    _check_there(path)
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataSetError([f"{path}: found bytes that are not text ({error}); expected UTF-8"]) from None
-
-
-def _check_there(path: Path) -> None:
-    if not path.is_file():
-        raise DataSetError([f"{path}: no such label file; expected the data set as its official archive unpacks"])

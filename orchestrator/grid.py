@@ -49,8 +49,8 @@ def override(file: Path, settings: Sequence[str]) -> Path:
         return composing.overridden(file, settings, RESULTS)
     except yaml_lines.YamlProblem as error:
         raise GridError(f"{error.file}:{error.line}: {error}" if error.file else str(error)) from None
-    except FileNotFoundError:
-        _document(file)  # says so, with the grids that are there
+    except OSError:
+        _document(file)  # says so where it cannot be read, with the grids that are there
         raise
 
 

@@ -6,14 +6,21 @@ used; 130 interrupted.
 
 import dataclasses
 import json
+import os
 import sys
+import traceback
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from orchestrator import interrupts, show
-from orchestrator.grid import GridError, last_sweep, override
+from orchestrator.grid import RESULTS, GridError, last_sweep, override
+
+TRACEBACK = RESULTS / "traceback.txt"
+"""Of the last error that nobody foresaw."""
+SHOWN = "ORCHESTRATOR_TRACEBACK"
+"""A variable: where it is set such a traceback goes to standard error."""
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 GridFile = Annotated[Path, typer.Argument(help="a grid file, e.g. grids/demo.yaml")]
@@ -233,7 +240,7 @@ def restore(
 
 
 def main() -> None:
-    """Runs a verb; errors that are the user's are printed without a traceback."""
+    """Runs a verb; errors are printed in lines, without a traceback."""
     interrupts.at_once()
     try:
         app()
@@ -242,6 +249,22 @@ def main() -> None:
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         sys.exit(_tell(f"{where}{error.strerror or error}; finished trials are kept, run the same command again"))
+    except Exception as error:
+        if os.environ.get(SHOWN):
+            raise
+        sys.exit(_tell(_kept(error)))
+
+
+def _kept(error: Exception) -> str:
+    """A line about an error that nobody foresaw. Its traceback goes to a file, or below the line where there can be
+    none."""
+    told, whole = f"{type(error).__name__}: {(str(error).splitlines() or ['no message'])[0]}", traceback.format_exc()
+    try:
+        RESULTS.mkdir(exist_ok=True)
+        TRACEBACK.write_text(f"{' '.join(sys.argv)}\n{whole}", encoding="utf-8", errors="backslashreplace")
+    except OSError:
+        return f"{told}\n{whole}"
+    return f"{told}; finished trials are kept; the whole traceback is in {TRACEBACK}"
 
 
 def _tell(message: str) -> int:

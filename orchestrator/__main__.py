@@ -6,7 +6,9 @@ used; 130 interrupted.
 
 import dataclasses
 import json
+import os
 import sys
+import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,6 +18,9 @@ from orchestrator import completion, interrupts
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+SHOWN = "ORCHESTRATOR_TRACEBACK"
+"""A variable: where it is set, the traceback of an error that nobody foresaw goes to standard error."""
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 GridFile = Annotated[Path, typer.Argument(help="a grid file, e.g. grids/demo.yaml", autocompletion=completion.grids)]
@@ -254,19 +259,36 @@ def restore(
 
 
 def main() -> None:
-    """Runs a verb; errors that are the user's are printed without a traceback."""
+    """Runs a verb; errors are printed in lines, without a traceback."""
     interrupts.at_once()
     try:
         completion.answer(app)
-    except ValueError as error:
-        from orchestrator.grid import GridError
-
-        if not isinstance(error, GridError):
-            raise
-        sys.exit(_tell(str(error)))
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         sys.exit(_tell(f"{where}{error.strerror or error}; finished trials are kept, run the same command again"))
+    except Exception as error:
+        from orchestrator.grid import GridError
+
+        if isinstance(error, GridError):
+            sys.exit(_tell(str(error)))
+        if os.environ.get(SHOWN):
+            raise
+        sys.exit(_tell(_kept(error)))
+
+
+def _kept(error: Exception) -> str:
+    """A line about an error that nobody foresaw. Its traceback goes to a file, or below the line where there can be
+    none."""
+    from orchestrator.grid import RESULTS
+
+    file = RESULTS / "traceback.txt"
+    told, whole = f"{type(error).__name__}: {(str(error).splitlines() or ['no message'])[0]}", traceback.format_exc()
+    try:
+        RESULTS.mkdir(exist_ok=True)
+        file.write_text(f"{' '.join(sys.argv)}\n{whole}", encoding="utf-8", errors="backslashreplace")
+    except OSError:
+        return f"{told}\n{whole}"
+    return f"{told}; finished trials are kept; the whole traceback is in {file}"
 
 
 # What loads the grid's sections is imported when a verb runs: a shell that asks for completions need not wait for them.

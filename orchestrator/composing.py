@@ -17,12 +17,19 @@ from orchestrator import yaml_lines
 from orchestrator.yaml_lines import Document, YamlProblem
 
 INCLUDE = "include"
-MOST_INCLUDED = 20
+MOST_INCLUDED = 50
+"""Files of one grid, each counted as often as it is read: few that include each other twice would be read for ever."""
+NO_MAPPING = "found no mapping of names to values; allowed: a grid, or parts of one"
 NAME = re.compile(r"[a-z0-9][a-z0-9._+-]{0,63}")
 
 
-def read(file: Path, above: tuple[Path, ...] = ()) -> Document:
+def read(file: Path) -> Document:
     """The document of a grid file with all that it includes. Raises YamlProblem, which knows its file, and OSError."""
+    return _read(file, (), [])
+
+
+def _read(file: Path, above: tuple[Path, ...], included: list[Path]) -> Document:
+    """`above`: the files by which this one is included. `included` grows with each that is read."""
     try:
         document = yaml_lines.read(file)
     except YamlProblem as error:
@@ -30,22 +37,29 @@ def read(file: Path, above: tuple[Path, ...] = ()) -> Document:
     if not isinstance(document.value, dict) or INCLUDE not in document.value:
         return document
     own = {key: value for key, value in document.value.items() if key != INCLUDE}
-    found = None
+    chain, found = (*above, file), None
     for name, line in _included(document):
         path = file.parent / name
-        chain = (*above, file)
-        if any(path.resolve() == one.resolve() for one in chain) or len(chain) > MOST_INCLUDED:
+        if os.path.realpath(path) in map(os.path.realpath, chain):
             raise _of(file, YamlProblem(line, f"{INCLUDE}: {name} includes itself: {' > '.join(map(str, chain))}"))
+        included.append(path)
+        if len(included) > MOST_INCLUDED:
+            message = f"{INCLUDE}: {name} is one too many; allowed: {MOST_INCLUDED} in all, each as often as it is read"
+            raise _of(file, YamlProblem(line, message))
         try:
-            part = read(path, chain)
+            part = _mapping(_read(path, chain, included))
         except OSError as error:
             near = ", ".join(sorted(one.name for one in file.parent.glob("*.yaml") if one != file)[:12]) or "none"
             raise _of(file, YamlProblem(line, f"{INCLUDE}: {name}: {error.strerror}; grids there: {near}")) from None
-        if not isinstance(part.value, dict):
-            raise _of(path, YamlProblem(1, "found no mapping of names to values; allowed: a grid, or parts of one"))
         found = part if found is None else merged(found, part)
     assert found is not None
     return merged(found, replace(document, value=own))
+
+
+def _mapping(document: Document) -> Document:
+    if not isinstance(document.value, dict):
+        raise _of(document.file, YamlProblem(1, NO_MAPPING))
+    return document
 
 
 def _included(document: Document) -> list[tuple[str, int]]:
@@ -95,11 +109,11 @@ def overridden(file: Path, settings: Iterable[str], results: Path) -> Path:
         parts = _merged(parts, _part(setting))
     if not parts:
         return file
-    name = _merged(read(file).value or {}, parts).get("name")
+    name = _merged(_mapping(read(file)).value, parts).get("name")
     folder = results / (name if isinstance(name, str) and NAME.fullmatch(name) else "overridden")
     folder.mkdir(parents=True, exist_ok=True)
     made = folder / "grid.yaml"
-    if made.resolve() == file.resolve():
+    if os.path.realpath(made) == os.path.realpath(file):
         raise YamlProblem(1, f"-o: {file} was made by -o itself; name the grid that it includes, with all settings")
     text = yaml.safe_dump({INCLUDE: os.path.relpath(file, folder), **parts}, sort_keys=False, allow_unicode=True)
     made.write_text(f"# {file} -o {' -o '.join(settings)}\n{text}")
@@ -110,14 +124,14 @@ def _part(setting: str) -> dict[str, Any]:
     """ "a.b=1" -> {"a": {"b": 1}}"""
     path, equals, text = setting.partition("=")
     names = path.split(".")
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        why = " ".join(str(error).split())
-        raise YamlProblem(1, f"-o {setting}: {text!r} is not readable as YAML: {why}") from None
-    if not equals or not all(re.fullmatch(r"[\w+.-]+", name) for name in names) or not setting.isprintable():
+    named = all(re.fullmatch(r"[\w+.-]+", name) for name in names) and len(names) <= yaml_lines.MAX_DEPTH
+    if not equals or not named or not setting.isprintable():
         example = "super_resolution.training.steps=2000"
         raise YamlProblem(1, f"-o: found {setting!r}; allowed: SECTION.KEY=VALUE with a value in YAML, e.g. {example}")
+    try:
+        value = yaml_lines.parse(text.encode(), Path("-o")).value
+    except YamlProblem as error:
+        raise YamlProblem(1, f"-o {setting}: {error}") from None
     for name in reversed(names):
         value = {name: value}
     return dict(value)

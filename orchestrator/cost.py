@@ -10,7 +10,9 @@ import statistics
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field, TypeAdapter
 
 from orchestrator.spec import (
     Benchmark,
@@ -34,6 +36,9 @@ SECONDS_AT_LEAST = 0.3
 SUSTAINED_FLOPS = (4e12, 40e12)
 """Operations a second that a data-centre GPU of the 2020s sustains in such trainings, low and high. An assumption
 (docs/cost.md says from what), used only until a rehearsal on the GPU itself has measured seconds."""
+
+
+Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 def shape(spec: Trial) -> str:
@@ -91,15 +96,15 @@ def _source(weights: Any) -> str:
 class Rate:
     """What a rehearsed trial of a shape cost."""
 
-    seconds: float
+    seconds: Amount
     """For each pixel of work, on the machine of the rehearsal; 0 where it was not timed apart from the overhead."""
-    step: float
+    step: Amount
     """Seconds of a step of the rehearsal, at its sizes; 0 for what has no steps."""
-    overhead: float
+    overhead: Amount
     """Seconds that do not grow with the work: building and loading networks, or a whole trial on a tiny data set."""
-    flops: float
+    flops: Amount
     """Operations (of matrix products and convolutions) for each pixel of work."""
-    bytes: float
+    bytes: Amount
     """On disk, for each pixel of work for images, else for a trial."""
     peak_bytes: Mapping[str, int]
 
@@ -114,10 +119,9 @@ class Rehearsed:
     """Memory of the GPU of the rehearsal; 0: it was made on a CPU."""
 
     @classmethod
-    def from_json(cls, found: Mapping[str, Any]) -> "Rehearsed":
-        """Back from `to_json`."""
-        rates = {name: Rate(**rate) for name, rate in found["rates"].items()}
-        return cls(rates, found["device"], found["gpu_bytes"])
+    def from_json(cls, content: bytes | str) -> "Rehearsed":
+        """Back from the text of `to_json`. ValueError where it is not that."""
+        return TypeAdapter(cls).validate_json(content)
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON values."""

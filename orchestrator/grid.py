@@ -24,12 +24,15 @@ class GridError(ValueError):
 
 
 def last_sweep(file: Path = LAST_SWEEP) -> Path:
-    """The grid that was swept last, which `file` names. Raises GridError where nothing was."""
+    """The grid that was swept last, which `file` names. Raises GridError where nothing was, or nobody can tell."""
     try:
-        return Path(file.read_text(encoding="utf-8").strip())
+        name = file.read_text(encoding="utf-8", errors="surrogateescape").strip()
     except FileNotFoundError:
         message = f"{file}: not there, so no sweep ran here; name a grid, e.g. grids/demo.yaml"
         raise GridError(message) from None
+    if not name or not name.isprintable():
+        raise GridError(f"{file}: damaged, it names no file; name a grid, e.g. grids/demo.yaml")
+    return Path(name)
 
 
 def load(file: str | Path) -> Grid:
@@ -49,8 +52,8 @@ def override(file: Path, settings: Sequence[str]) -> Path:
         return composing.overridden(file, settings, RESULTS)
     except yaml_lines.YamlProblem as error:
         raise GridError(f"{error.file}:{error.line}: {error}" if error.file else str(error)) from None
-    except FileNotFoundError:
-        _document(file)  # says so, with the grids that are there
+    except OSError:
+        _document(file)  # says so where it cannot be read, with the grids that are there
         raise
 
 

@@ -86,8 +86,13 @@ def explain(details: ErrorDetails) -> Fault:
 def _in_file(loc: yaml_lines.Path) -> yaml_lines.Path:
     """pydantic's path without the <tag> that it puts behind a field of several shapes, and without its mark of a key
     that is wrong itself."""
-    path = tuple(part for part in loc if not (isinstance(part, str) and part.startswith("<")))
-    return path[:-1] if path and path[-1] == "[key]" else path
+    path: list[str | int] = []
+    here: Any = Grid
+    for part in loc:
+        if not _is_tag(here, part):
+            path.append(part)
+        here = _inner(here, part)
+    return tuple(path[:-1] if path[-1:] == ["[key]"] else path)
 
 
 def echoes(details: ErrorDetails) -> bool:
@@ -118,13 +123,26 @@ def _fields_at(path: yaml_lines.Path) -> list[str]:
 
 
 def _inner(kind: Any, part: str | int) -> Any:
-    """Type of the field or item `part` of `kind`; for a <tag> the member of a union that has it."""
-    if isinstance(part, str) and part.startswith("<"):
-        return next(member for member in _members(kind) if Tag(part) in get_args(member)[1:])
+    """Type of the field or item `part` of `kind`, for a <tag> the member of a union that has it; None for another."""
+    if (member := _tagged(kind, part)) is not None:
+        return member
     kind = _bare(kind)
     if get_origin(kind) in (dict, tuple):
         return get_args(kind)[1 if get_origin(kind) is dict else 0]
-    return _fields(kind)[str(part)]
+    return _fields(kind).get(str(part))
+
+
+def _is_tag(kind: Any, part: str | int) -> bool:
+    """A name that stands in the grid may look like one."""
+    looks = isinstance(part, str) and part.startswith("<")
+    return looks and (_tagged(kind, part) is not None or get_origin(_bare(kind)) is not dict)
+
+
+def _tagged(kind: Any, part: str | int) -> Any:
+    """The member of a union that has the <tag> `part`; None where there is none."""
+    if not isinstance(part, str):
+        return None
+    return next((member for member in _members(kind) if Tag(part) in get_args(member)[1:]), None)
 
 
 def _members(kind: Any) -> tuple[Any, ...]:

@@ -62,7 +62,7 @@ def _look_once(store: Store, address: Address, deep: bool) -> tuple[dict[str, An
     where storage does not answer: that is no damage, and nothing runs again for it."""
     try:
         return _damage(store, address, deep)
-    except (AttributeError, KeyError, TypeError, ValueError):
+    except (AttributeError, KeyError, RecursionError, TypeError, ValueError):
         return {}, "record.json is not a record"
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
         return {}, f"{error.filename}: {error.strerror}"
@@ -78,6 +78,8 @@ def _damage(store: Store, address: Address, deep: bool) -> tuple[dict[str, Any],
         return {}, "record.json is not there"
     except (ValueError, TypeError):
         return {}, "record.json cannot be read"
+    if not all(isinstance(record.get(name, {}), dict) for name in ("numbers", "provenance")):
+        return {}, "record.json is not a record"
     if (record.get("kind"), record.get("key")) != address:
         return record, f"record.json is of another trial, {record.get('kind')}/{record.get('key')}"
     status, seal = store.seal(kind, key)

@@ -181,12 +181,27 @@ class Manifests:
 def parse(content: bytes) -> dict[str, dict[str, Any]]:
     """Manifests by the key of their request, from the bytes of a file. ValueError where they are not what was written;
     older versions wrote no digest."""
-    file = json.loads(content)
+    try:
+        file = json.loads(content)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
     if not isinstance(file, dict) or not isinstance(found := file.get("found", file), dict):
         raise ValueError("no manifests")
-    if "sha256" in file and file["sha256"] != _digest(found):
-        raise ValueError("another digest")
+    if "sha256" in file:
+        if file["sha256"] != _digest(found):
+            raise ValueError("another digest")
+    elif not all(_is_manifest(key, one) for key, one in found.items()):
+        raise ValueError("no manifests")
     return found
+
+
+def _is_manifest(key: str, found: Any) -> bool:
+    """Whether an entry without a digest has what is read of one before its files are looked at."""
+    try:
+        files = [] if json.loads(key)[0] == "data" else [(path, digest) for path, digest in found["files"]]
+        return isinstance(found["content"], str) and all(isinstance(path, str) for path, _ in files)
+    except (LookupError, TypeError, ValueError, RecursionError):
+        return False
 
 
 def _digest(found: Mapping[str, Any]) -> str:

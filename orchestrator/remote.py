@@ -31,7 +31,18 @@ from orchestrator import lease, remote_lease, transfer
 from orchestrator.identity import Address, key
 from orchestrator.objects import Objects
 from orchestrator.spec import KINDS, Trial
-from orchestrator.store import FINISHED, WORK, Damaged, Store, attempts, discard, note_attempt, write_atomic
+from orchestrator.store import (
+    FINISHED,
+    WORK,
+    Damaged,
+    Store,
+    attempts,
+    discard,
+    note_attempt,
+    sound_attempt,
+    sound_progress,
+    write_atomic,
+)
 from orchestrator.transfer import AWAY, done_name
 
 SHARED = ".shared"
@@ -406,8 +417,8 @@ class Replica(Store):
         here = [json.dumps(attempt) for attempt in attempts(self.folder(kind, key))]
         whole = {}
         for line in (*known, *here):
-            with contextlib.suppress(ValueError, TypeError):
-                whole[line] = float(json.loads(line)["time"])
+            if found := sound_attempt(line):
+                whole[line] = float(found["time"])
         return sorted(whole, key=lambda line: whole[line])
 
     def _share_history(self, kind: str, key: str, lines: list[str]) -> None:
@@ -420,7 +431,8 @@ class Replica(Store):
             return
         self.looked = time.monotonic()
         try:
-            self.seen = remote_lease.holders(self.objects)
+            found = remote_lease.holders(self.objects)
+            self.seen = {one: (by, sound_progress(at)) for one, (by, at) in found.items()}
         except OSError:
             unknown = {"step": 0, "steps": 0}
             self.seen = {one: (by, {**(at or unknown), "time": self.looked}) for one, (by, at) in self.seen.items()}

@@ -172,8 +172,8 @@ class Store:
     def progress(self, kind: str, key: str) -> dict[str, Any] | None:
         """{time, step, steps, ...} of a running trial, and what else runner.Said knows of it; None when it has not
         started or has ended."""
-        with contextlib.suppress(OSError, ValueError):
-            return dict(json.loads((self.folder(kind, key) / "progress.json").read_text()))
+        with contextlib.suppress(OSError):
+            return sound_progress(_parsed((self.folder(kind, key) / "progress.json").read_bytes()))
         return None
 
     def attempts(self, kind: str, key: str) -> list[dict[str, Any]]:
@@ -385,13 +385,43 @@ def discard(folder: Path) -> None:
 
 
 def attempts(folder: Path) -> list[dict[str, Any]]:
-    """The history of attempts, oldest first, without lines that a dying process left unfinished."""
-    found: list[dict[str, Any]] = []
+    """The history of attempts, oldest first, without lines that a dying process left unfinished or that are damaged."""
     with contextlib.suppress(FileNotFoundError):
-        for line in (folder / "attempts.jsonl").read_text(errors="replace").splitlines():
-            with contextlib.suppress(ValueError, TypeError):
-                found.append(dict(json.loads(line)))
-    return found
+        lines = (folder / "attempts.jsonl").read_text(errors="replace").splitlines()
+        return [found for line in lines if (found := sound_attempt(line))]
+    return []
+
+
+LAST_SECOND = 253402300799
+"""Of the year 9999: no attempt is later."""
+
+
+def sound_attempt(line: str) -> dict[str, Any] | None:
+    """A line of a history: what note_attempt has written, with a `time` and an `outcome`; None for another."""
+    found = _parsed(line)
+    if not isinstance(found, dict) or not isinstance(found.get("outcome"), str):
+        return None
+    time = found.get("time")
+    return found if isinstance(time, int | float) and 0 <= time <= LAST_SECOND else None
+
+
+def sound_progress(said: Any) -> dict[str, Any] | None:
+    """What note_progress has said: numbers by name, and `values` of a training, which may be none; None for another."""
+    if not isinstance(said, dict) or not isinstance(values := said.get("values", {}), dict):
+        return None
+    numbers = all(_is_number(value) for name, value in said.items() if name != "values")
+    return said if numbers and all(isinstance(value, float) or _is_number(value) for value in values.values()) else None
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and abs(value) < 1e300
+
+
+def _parsed(content: str | bytes) -> Any:
+    """JSON, or None."""
+    with contextlib.suppress(ValueError, RecursionError):
+        return json.loads(content)
+    return None
 
 
 def data_files(folder: Path) -> list[str]:

@@ -85,9 +85,9 @@ class Sweep:
     def rehearsed(self) -> cost.Rehearsed:
         """What the last rehearsal of this grid measured; empty without one."""
         try:
-            return cost.Rehearsed.from_json(json.loads((self.results / COST).read_text()))
-        except (FileNotFoundError, KeyError, TypeError, ValueError):
-            return cost.Rehearsed()  # absent, or of another version: costs a forecast, not the plan
+            return cost.Rehearsed.from_json((self.results / COST).read_bytes())
+        except (FileNotFoundError, ValueError):
+            return cost.Rehearsed()  # absent, damaged or of another version: costs a forecast, not the plan
 
     def forecast(self) -> Forecast | None:
         """What is to do will cost, where the grid was rehearsed."""
@@ -305,7 +305,7 @@ def _is_up_to_date(sweep: Sweep) -> bool:
         made.append(Path(sweep.grid.runtime.tracking))
     try:
         return all(path.exists() for path in made) and json.loads(sweep.stamp.read_text())["digest"] == sweep.digest()
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return False
 
 

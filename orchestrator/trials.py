@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow.parquet as pq
 from rich.console import Console
 
-from orchestrator import show, status
+from orchestrator import integrity, show, status
 from orchestrator.grid import GridError
 from orchestrator.identity import Address, spec_json
 from orchestrator.lease import STALE_SECONDS
@@ -77,7 +77,7 @@ class Trials:
             return dict(json.loads(spec_json(self.sweep.plan.nodes[key].spec)))
         try:
             return dict(json.loads((self.store.folder(kind, key) / "spec.json").read_text()))
-        except (OSError, ValueError):
+        except (OSError, ValueError, TypeError, RecursionError):
             return {}
 
     def settings(self, address: Address) -> dict[str, str]:
@@ -152,10 +152,8 @@ def describe(trials: Trials, address: Address) -> dict[str, Any]:
     node, store = trials.sweep.plan.nodes.get(key), trials.store
     states = status.states(trials.sweep.plan, store).states
     spec = trials.spec(address)
-    try:
-        record = store.record(kind, key)
-    except (OSError, ValueError):
-        record = {}
+    finished = store.status(kind, key) in FINISHED
+    fault = integrity.faults(store, [address]).get(address, "") if finished else ""
 
     def entry(address: Address) -> dict[str, Any]:
         state = states.get(address[1]) or store.status(*address) or "unfinished"
@@ -164,12 +162,12 @@ def describe(trials: Trials, address: Address) -> dict[str, Any]:
     nodes = trials.sweep.plan.nodes
     return {
         **entry(address),
-        "why": node.why if node and node.status in TO_DO else "",
+        "why": node.why if node and node.status in TO_DO else fault,
         "folder": str(store.folder(kind, key)),
         "parents": [{"role": role, **entry(parent)} for role, parent in _parents(spec)],
         "children": [entry((nodes[child].kind, child)) for child in node.children] if node else [],
         "spec": spec,
-        "record": record,
+        "record": store.record(kind, key) if finished and not fault else {},
         "attempts": store.attempts(kind, key),
     }
 
@@ -189,10 +187,10 @@ def logs(file: Path, text: str, tail: int, out: Console) -> int:
     say(f"{kind} {key}: {trials.name(address)}: {trials.state(address)}")
     attempts = trials.store.attempts(kind, key)
     for attempt in attempts:
-        at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(attempt.get("time", 0)))
-        where = f" on {attempt['host']}, process {attempt['process']}" if "host" in attempt else ""
+        at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(attempt["time"]))
+        where = f" on {attempt['host']}, process {attempt.get('process')}" if "host" in attempt else ""
         note = f": {attempt['note']}" if attempt.get("note") else ""
-        say(f"  {at} {attempt.get('outcome')}{where}{note}")
+        say(f"  {at} {attempt['outcome']}{where}{note}")
     if not attempts:
         say("  no attempt yet")
     if said := trials.store.progress(kind, key):
@@ -216,13 +214,13 @@ def _read(path: Path) -> str:
 
 def _last_failure(attempts: list[dict[str, Any]]) -> str:
     failures = [str(one["traceback"]) for one in attempts if one.get("traceback")]
-    return failures[-1].rstrip() if failures and attempts[-1].get("outcome") not in FINISHED else ""
+    return failures[-1].rstrip() if failures and attempts[-1]["outcome"] not in FINISHED else ""
 
 
 def _tell_curves(path: Path, say: Say) -> None:
     """First and last value of each curve of a finished training."""
     try:
-        rows = pq.read_table(path).to_pylist()
+        rows = pq.read_table(path, columns=["step", "name", "value"]).to_pylist()
     except (OSError, ValueError):
         return
     curves: dict[str, list[dict[str, Any]]] = {}

@@ -61,6 +61,11 @@ def read(file: File) -> Document:
         content = opened.read(MAX_BYTES + 1)
     if len(content) > MAX_BYTES:
         raise YamlProblem(1, f"more than {MAX_BYTES:,} bytes: this is no grid; see grids/demo.yaml for one")
+    return parse(content, file)
+
+
+def parse(content: bytes, file: File) -> Document:
+    """The document of a file's bytes. Raises YamlProblem."""
     try:
         loader = yaml.SafeLoader(content.decode())
         node = loader.get_single_node()
@@ -75,6 +80,10 @@ def read(file: File) -> Document:
         raise YamlProblem(1, f"not readable as YAML: {' '.join(str(error).split())}") from None
     except RecursionError:
         raise YamlProblem(1, "nested too deeply, or an alias that contains itself") from None
+    except YamlProblem:
+        raise
+    except (ValueError, ArithmeticError):  # what PyYAML's scanner raises, e.g. for the character "\UFFFFFFFF"
+        raise YamlProblem(loader.line + 1, "not readable as YAML: a number or a character that is none") from None
     return Document(file, value, lines)
 
 
@@ -101,7 +110,8 @@ def _scalar(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> Any:
     line, shown = node.start_mark.line + 1, repr(node.value[:60])
     try:
         value = loader.construct_object(node)
-    except (ValueError, KeyError, AttributeError):  # what PyYAML's constructors raise, e.g. for month 99
+        repr(value)  # raises for an integer with more digits than Python reads back
+    except (ValueError, LookupError, ArithmeticError, AttributeError):  # PyYAML's constructors, e.g. for month 99
         kind = node.tag.rpartition(":")[2]
         raise YamlProblem(line, f"found {shown}, which is no {kind}; put text in quotes") from None
     if isinstance(value, str) and not value.isprintable():

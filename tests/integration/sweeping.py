@@ -9,6 +9,7 @@ from pathlib import Path
 
 import psutil
 
+from orchestrator.__main__ import SHOWN
 from orchestrator.grid import load
 from orchestrator.manifests import Manifests
 from orchestrator.matrix import Label, expand
@@ -30,7 +31,7 @@ class Folder:
 
     def start(self, *arguments: str) -> subprocess.Popen[bytes]:
         """Starts a verb of the orchestrator or another module, a sweep unless given."""
-        environment = os.environ | {"PYTHONPATH": str(ROOT), "RAY_ADDRESS": self.cluster}
+        environment = os.environ | {"PYTHONPATH": str(ROOT), "RAY_ADDRESS": self.cluster, SHOWN: "1"}
         environment.pop("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", None)  # the sweep's own business
         command = [sys.executable, "-m", *(arguments or ("orchestrator", "sweep", "grid.yaml"))]
         with open(self.path / "output.txt", "w") as output:

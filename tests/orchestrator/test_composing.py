@@ -143,7 +143,15 @@ def test_settings_of_a_command_line_become_a_file_that_every_verb_takes(folder: 
             "super_resolution.training.steps=2000",
         ),
         ("a..b=1", "-o: found 'a..b=1'; allowed: SECTION.KEY=VALUE"),
-        ("seeds=[1", "-o seeds=[1: '[1' is not readable as YAML: "),
+        ("seeds=[1", "-o seeds=[1: not readable as YAML: "),
+        ("seeds=2020-99-99", "-o seeds=2020-99-99: found '2020-99-99', which is no timestamp; put text in quotes"),
+        ("seeds=!!int abc", "-o seeds=!!int abc: found 'abc', which is no int; "),
+        ("seeds=!!int ''", "-o seeds=!!int '': found '', which is no int; "),
+        ("seeds=!!timestamp x", "-o seeds=!!timestamp x: found 'x', which is no timestamp; "),
+        ('seeds="\\UFFFFFFFF"', '-o seeds="\\UFFFFFFFF": not readable as YAML: a number or a character that is none'),
+        (f"seeds=0x{'f' * 5000}", "-o seeds=0xfff"),
+        (f"seeds={'[' * 2000}", "-o seeds=[[["),
+        (f"{'a.' * 2000}a=1", "-o: found 'a.a."),
         ("seeds=\n1", "-o: found 'seeds=\\n1'; allowed: "),
         (
             "super_resolution.training.stepz=1",
@@ -161,6 +169,28 @@ def test_wrong_settings(
     assert (end.value.code, out) == (2, "")
     assert told.startswith(message)
     assert told.count("\n") == 1
+
+
+@pytest.mark.parametrize("content", ["- 1", "3", ""])
+def test_settings_of_what_is_no_grid_are_refused(content: str, folder: Path) -> None:
+    (folder / "list.yaml").write_text(content)
+    with pytest.raises(GridError, match=r"^grids/list\.yaml:1: found no mapping of names to values; allowed: a grid"):
+        grid.override(folder / "list.yaml", ["seeds=[3]"])
+
+
+def test_links_in_a_circle_are_told(folder: Path) -> None:
+    (folder / "loop.yaml").symlink_to("loop.yaml")
+    (folder / "own.yaml").write_text("include: [micro.yaml, loop.yaml]")
+    assert refused(folder / "own.yaml").startswith("grids/own.yaml:1: include: loop.yaml: Too many levels of symbolic")
+    with pytest.raises(GridError, match=r"^grids/loop\.yaml: Too many levels of symbolic links; grids in that folder"):
+        grid.override(folder / "loop.yaml", ["seeds=[3]"])
+
+
+def test_few_files_that_include_each_other_twice_are_not_read_for_ever(folder: Path) -> None:
+    for number in range(19):
+        (folder / f"{number}.yaml").write_text(f"include: [{number + 1}.yaml, {number + 1}.yaml]")
+    (folder / "19.yaml").write_text("seeds: [1]")
+    assert "is one too many; allowed: 50 in all, each as often as it is read" in refused(folder / "0.yaml")
 
 
 def test_settings_on_top_of_settings_are_refused(folder: Path) -> None:

@@ -145,7 +145,26 @@ def test_a_rehearsal_knows_nothing_of_other_shapes(demo: Study) -> None:
 
 def test_a_rehearsal_survives_its_file() -> None:
     rehearsed = cost.Rehearsed({"a": rate(), "b": rate(peak_bytes={"host": 1, "device": 2})}, "a GPU", gpu_bytes=3)
-    assert cost.Rehearsed.from_json(json.loads(json.dumps(rehearsed.to_json()))) == rehearsed
+    assert cost.Rehearsed.from_json(json.dumps(rehearsed.to_json())) == rehearsed
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "[]",
+        '{"rates": 5, "device": "a GPU", "gpu_bytes": 3}',
+        '{"rates": {"a": [1]}}',
+        '{"rates": {"a": {"seconds": 1}}}',
+        '{"rates": {}, "gpu_bytes": "much"}',
+        json.dumps(cost.Rehearsed({"a": rate(seconds=-1.0)}).to_json()),
+        json.dumps(cost.Rehearsed({"a": rate(flops=math.inf)}).to_json()),
+        "[" * 100_000,
+    ],
+)
+def test_a_damaged_rehearsal_is_none(content: str) -> None:
+    with pytest.raises(ValueError, match="Rehearsed"):
+        cost.Rehearsed.from_json(content)
 
 
 def test_without_a_gpu_the_rates_of_the_cpu_count(demo: Study) -> None:

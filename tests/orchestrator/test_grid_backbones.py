@@ -47,6 +47,17 @@ WRONG: dict[str, tuple[tuple[str, str], list[tuple[str, str]]]] = {
             )
         ],
     ),
+    "a name that looks like a tag of pydantic's": (
+        ("  convnext: {", "  <1>: {model: small/convnext, weights: pretext, stages: 1}\n  convnext: {"),
+        [
+            (
+                "<1>",
+                "backbones.<1>: found '<1>'; allowed: a to z, 0 to 9 and . _ + - (at most 64, the first a letter or "
+                "digit)",
+            ),
+            ("<1>", "backbones.<1>.stages: found an unknown field; allowed: model, weights"),
+        ],
+    ),
     "unknown backbone of the IQA models": (
         ("iqa_transfer:\n", "iqa_transfer:\n  backbones: [convnex, convnext]\n"),
         [

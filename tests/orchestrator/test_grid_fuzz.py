@@ -1,4 +1,5 @@
-"""Whatever a grid file holds, there is a plan or an error in lines that name the file: never a traceback or a hang."""
+"""Whatever a grid file, one that it includes or a setting of the command line holds, there is a plan or an error in
+lines that name it: never a traceback or a hang."""
 
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from orchestrator import grid as grids
 from orchestrator import matrix, naming, plan
 from orchestrator.grid import GridError, load
 from orchestrator.manifests import Manifests
@@ -27,6 +29,8 @@ SCALARS = (
     | st.just(10**400)
     | st.dates()
 )
+TEXTS = ("2020-99-99", "!!int abc", "!!float ''", "!!timestamp x", "!!set x", "[" * 2000, "&a [*a]", "0x" + "f" * 5000)
+"""YAML of values that PyYAML stumbles over, each in its way."""
 VALUES = st.recursive(
     SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(SCALARS, inner, max_size=3), max_leaves=6
 )
@@ -79,15 +83,20 @@ def _with(old: Any, key: Any, value: Any) -> Any:
     return {**old, key: value} if isinstance(old, dict) else [*old, value] if isinstance(old, list) else value
 
 
-def planned(file: Path) -> None:
-    """What `plan` does, or an error for a person."""
+def dumped(tree: Any) -> str:
+    """As YAML."""
+    return str(yaml.safe_dump(tree, sort_keys=False, allow_unicode=True))
+
+
+def planned(file: Path, settings: tuple[str, ...] = (), places: tuple[str, ...] = ()) -> None:
+    """What `plan` does, or an error for a person, each line of which begins with the file or one of the `places`."""
     told = ""
     try:
-        study = matrix.expand(load(file), Manifests())
+        study = matrix.expand(load(grids.override(file, settings)), Manifests())
     except GridError as error:
         told = str(error) or "nothing"
     if told:
-        assert all(line.startswith(str(file)) for line in told.splitlines())
+        assert all(line.startswith((str(file), *places)) for line in told.splitlines())
         return
     nodes = plan.build((label.spec for label in study.labels), {}, lambda spec: 1.0).nodes
     naming.names(study.labels, (node.spec for node in nodes.values()))
@@ -101,8 +110,40 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @given(tree=changed())
 @settings(max_examples=300, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 def test_a_changed_grid_gives_a_plan_or_an_error(tree: Any, file: Path) -> None:
-    file.write_text(yaml.safe_dump(tree, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    file.write_text(dumped(tree), encoding="utf-8")
     planned(file)
+
+
+@st.composite
+def settings_given(draw: st.DrawFn) -> str:
+    """`section.key=VALUE`, as a rule of a section that there is."""
+    names = [path for tree in TREES for path in paths(tree) if path and all(isinstance(name, str) for name in path)]
+    path = draw(st.sampled_from(names).map(".".join) | st.text(max_size=8))
+    return f"{path}={draw(VALUES.map(dumped).map(str.strip) | st.text(max_size=20) | st.sampled_from(TEXTS))}"
+
+
+@given(given=st.lists(settings_given(), min_size=1, max_size=3), base=st.sampled_from(TREES) | VALUES)
+@settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+def test_any_setting_gives_a_plan_or_an_error(
+    given: list[str], base: Any, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(grids, "RESULTS", file.parent / "results")
+    file.write_text(dumped(base), encoding="utf-8")
+    planned(file, tuple(given), ("-o", str(file.parent / "results")))
+
+
+INCLUDES = st.sampled_from(["grid.yaml", "other.yaml", ["other.yaml", "other.yaml"], ["other.yaml", "grid.yaml"]])
+
+
+@given(above=changed(), below=changed() | VALUES, include=INCLUDES | VALUES, again=st.none() | INCLUDES | VALUES)
+@settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+def test_a_grid_that_includes_another_gives_a_plan_or_an_error(
+    above: Any, below: Any, include: Any, again: Any, file: Path
+) -> None:
+    other = file.with_name("other.yaml")
+    file.write_text(dumped(_with(above, "include", include)), encoding="utf-8")
+    other.write_text(dumped(below if again is None else _with(below, "include", again)), encoding="utf-8")
+    planned(file, places=(str(other),))
 
 
 @given(content=st.binary(max_size=200) | st.text(max_size=200).map(lambda text: text.encode("utf-8", "surrogatepass")))

@@ -74,7 +74,7 @@ ORCHESTRATOR = {
     "sweep": "aggregate checks cost driving forecast grid identity integrity interrupts lease manifests matrix naming "
     "plan preflight progress ready remote schedule sections show spec store tracking work",
     "status": "lease plan progress show spec store sweep",
-    "trials": "grid identity lease plan progress show spec status store sweep",
+    "trials": "grid identity integrity lease plan progress show spec status store sweep",
     "gc": "grid identity spec store sweep",
     "plan_diff": "identity plan spec sweep",
     "prefetch": "fetching grid manifests remote sweep",

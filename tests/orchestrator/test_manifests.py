@@ -163,3 +163,28 @@ def test_only_the_grids_own_stand_ins_change_what_its_labels_are_called(official
     assert matrix.expand(grid, Manifests(dict([data(other, DATA, stand_in=True)]))).label_kind == matrix.OPINION
     own = Manifests(dict([data(official["kadid10k"], DATA, stand_in=True)]))
     assert matrix.expand(grid, own).label_kind == "labels of generated stand-ins, not human opinion"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\xff\x00",
+        b"[1]",
+        b"[" * 100_000,
+        b'{"a": 1}',
+        b'{"found": {"a": 1}}',
+        b'{"[\\"data\\"]": {"images": 3}}',
+        b'{"[\\"timm\\"]": {"content": "", "files": [1]}}',
+        b'{"[\\"timm\\"]": {"content": ""}}',
+        b'{"sha256": "", "found": {}}',
+    ],
+)
+def test_a_damaged_file_knows_nothing(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "manifests.json").write_bytes(content)
+    assert Manifests.read(tmp_path) == Manifests()
+
+
+def test_manifests_of_an_older_version_have_no_digest(official: dict[str, Request], tmp_path: Path) -> None:
+    found = dict([data(official["div2k"], DATA), file(official["test_resnet"], WEIGHTS, "/w")])
+    (tmp_path / "manifests.json").write_text(json.dumps(found))
+    assert Manifests.read(tmp_path).found == found

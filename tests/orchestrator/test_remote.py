@@ -469,3 +469,18 @@ def test_what_is_wrong_with_a_storage_is_told_in_one_line(
     assert "endpoint_override=" not in str(error.value.filename)
     with pytest.raises(OSError, match="s3://"):
         store.check_writable()
+
+
+def test_a_damaged_history_and_a_damaged_claim_keep_nobody_from_a_trial(node: Node, trial: Trial) -> None:
+    a, name = node("a"), "/".join(address(trial))
+    lines = ['{"outcome": "started"}', "[1]", '{"time": 2.0}', "[" * 100_000, '{"time": 3.0, "outcome": "interrupted"}']
+    a.objects.write(f"{name}/attempts.jsonl", "\n".join(lines).encode())
+    assert [one["outcome"] for one in a.attempts(*address(trial))] == ["interrupted"]
+    with a.claim(*address(trial)):
+        claim = next(iter(a.objects.names("lock")))
+        said = json.loads(a.objects.read(claim) or b"")
+        a.objects.write(claim, json.dumps({**said, "beat": said["beat"] + 9, "progress": [1]}).encode())
+        assert node("b").progress(*address(trial)) is None
+        assert node("b").holder(*address(trial))
+    run(a, trial)
+    assert [one["outcome"] for one in node("b").attempts(*address(trial))] == ["interrupted", "started", "done"]

@@ -16,7 +16,7 @@ from orchestrator import store as store_module
 from orchestrator.identity import digest, key
 from orchestrator.matrix import Study
 from orchestrator.spec import KINDS, Trial, decode
-from orchestrator.store import Store, attempts, data_files, identity_record, note_attempt, write_atomic
+from orchestrator.store import Store, attempts, data_files, identity_record, note_attempt, note_progress, write_atomic
 
 ROOT = Path(__file__).parents[2]
 RESULTS = {"scores.parquet": b"scores", "weights/backbone.safetensors": b"weights", "images/a/0.png": b"image"}
@@ -287,3 +287,53 @@ def test_a_file_in_the_place_of_the_folder_is_an_os_error(
 def test_check_writable_leaves_nothing_behind(store: Store) -> None:
     store.check_writable()
     assert list(store.root.iterdir()) == []
+
+
+DAMAGED = ("", "5", "[1]", '[["time", 1]]', '"x"', "null", "[" * 100_000, "\0", "{")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *DAMAGED,
+        "{}",
+        '{"time": 1.0}',
+        '{"outcome": "started"}',
+        '{"time": "1", "outcome": "started"}',
+        '{"time": 1e300, "outcome": "started"}',
+        '{"time": NaN, "outcome": "started"}',
+        '{"time": 1.0, "outcome": ["started"]}',
+    ],
+)
+def test_a_damaged_line_of_the_history_is_passed_over(line: str, store: Store, trial: Trial) -> None:
+    folder = store.prepare(trial)
+    note_attempt(folder, outcome="error")
+    with open(folder / "attempts.jsonl", "a") as file:
+        file.write(f"{line}\n")
+    note_attempt(folder, outcome="started")
+    assert [one["outcome"] for one in attempts(folder)] == ["error", "started"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *DAMAGED,
+        '{"step": "x", "steps": 3}',
+        '{"step": 1, "steps": NaN}',
+        f'{{"step": 1{"0" * 400}, "steps": 3}}',
+        '{"step": 1, "steps": 3, "gpu_bytes": []}',
+        '{"step": 1, "steps": 3, "values": 5}',
+        '{"step": 1, "steps": 3, "values": {"loss": "x"}}',
+    ],
+)
+def test_damaged_progress_is_none(content: str, store: Store, trial: Trial) -> None:
+    folder = store.prepare(trial)
+    (folder / "progress.json").write_text(content)
+    assert store.progress(trial.KIND, key(trial)) is None
+
+
+def test_progress_of_a_training_that_diverges_is_told(store: Store, trial: Trial) -> None:
+    note_progress(store.prepare(trial), 1, 3, per_second=0.5, values={"loss": float("nan")})
+    found = store.progress(trial.KIND, key(trial))
+    assert found
+    assert (found["step"], found["steps"], found["per_second"]) == (1, 3, 0.5)

@@ -10,6 +10,7 @@ import pytest
 from rich.console import Console
 
 from orchestrator import gc, trials
+from orchestrator.cost import Rehearsed
 from orchestrator.grid import GridError
 from orchestrator.identity import Address
 from orchestrator.plan import Node
@@ -233,3 +234,32 @@ def test_gc_keeps_what_other_grids_of_the_store_need_and_refuses_where_it_cannot
     with pytest.raises(GridError, match=r"gc: what grids/other.yaml needs cannot be known"):
         gc.run(FILE, [], True, out)
     assert len(garbage()) == 3
+
+
+def test_damaged_files_of_a_trial_are_passed_over(sweep: Sweep, out: Console) -> None:
+    node, done = of_kind(sweep, "pretext"), of_kind(sweep, "fr_iqa")
+    fail(sweep.store, node)
+    folder = sweep.store.folder(node.kind, node.key)
+    with open(folder / "attempts.jsonl", "a") as file:
+        file.write('[1]\n{"host": "here"}\n{"time": 1.0, "outcome": "started", "host": "here"}\n')
+    (folder / "progress.json").write_text("[1]")
+    assert trials.logs(FILE, node.key, 2, out) == 0
+    assert [line.partition(" on ")[2] for line in told(out)[1:4]] == ["here, process 7"] * 2 + ["here, process None"]
+    assert told(out)[4].startswith("failed")
+    record = finish(sweep.store, done) / "record.json"
+    record.write_text(record.read_text().replace('"numbers": {', '"numbers": [], "others": {'))
+    shown = Console(file=io.StringIO(), width=200)
+    assert trials.show_(FILE, done.key, False, shown) == 0
+    assert "  damaged or stale: record.json is not a record" in told(shown)
+    assert "record.json" not in told(shown)
+    old = sweep.store.root / "judging" / "old"
+    shutil.copytree(record.parent, old)
+    (old / "spec.json").write_text("[1]")
+    assert trials.show_(FILE, "old", False, shown) == 0
+
+
+@pytest.mark.parametrize("content", ['{"rates": 5}', "[" * 100_000])
+def test_a_damaged_rehearsal_costs_a_forecast_alone(content: str, sweep: Sweep) -> None:
+    sweep.results.mkdir(parents=True)
+    (sweep.results / "cost.json").write_text(content)
+    assert sweep.rehearsed() == Rehearsed()

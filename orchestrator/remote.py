@@ -69,6 +69,8 @@ class Replica(Store):
         self.looked = -LOOK_SECONDS
         self.stops: dict[str, bool] = {}
         """The requests to stop that are looked for, and whether they were seen."""
+        self.checkpoints: dict[str, set[str]] = {}
+        """By folder: checkpoints in the object store that go when a newer one of this process is there."""
 
     def __str__(self) -> str:
         return self.storage.partition("?")[0]
@@ -224,6 +226,7 @@ class Replica(Store):
         """Brings the newest checkpoint, unless the copy has one that is as new. Its name says what its bytes must be:
         whoever loads it looks."""
         there = sorted(self.objects.names(self._name(folder)))
+        self.checkpoints[self._name(folder)] = set(there)
         here = sorted(path.name for path in folder.glob("*.pt"))
         if there and (not here or Path(there[-1]).name > here[-1]):
             folder.mkdir(parents=True, exist_ok=True)
@@ -232,11 +235,24 @@ class Replica(Store):
                 os.replace(temporary, folder / Path(there[-1]).name)
 
     def share_checkpoint(self, path: Path) -> None:
-        """Keeps a checkpoint; those before it go when it is there. Where the store does not answer the next one may
-        get through: training goes on."""
+        """Keeps a checkpoint; those that were there before it, and only those, go when it is there. One who has lost
+        the trial keeps none (`lost` ends it). Where the store does not answer the next one may get through: training
+        goes on."""
+        name, (kind, key) = self._name(path), path.relative_to(self.root).parts[:2]
+        known = self.checkpoints.setdefault(self._name(path.parent), set())
         with contextlib.suppress(OSError):
-            self.objects.upload(self._name(path), path)
-            self.objects.delete(*(set(self.objects.names(self._name(path.parent))) - {self._name(path)}))
+            if not self.claims[kind, key].stands():
+                return
+            self.objects.upload(name, path)
+            before = known - {name}
+            known.add(name)
+            if self.claims[kind, key].stands():
+                self.objects.delete(*before)
+                known -= before
+
+    def lost(self, kind: str, key: str) -> bool:
+        """Whether another process, on any node, may work on a trial that this process has claimed."""
+        return self.claims[kind, key].is_lost()
 
     def holder(self, kind: str, key: str) -> lease.Holder | None:
         """Who works on a trial, on any node."""

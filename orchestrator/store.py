@@ -163,6 +163,11 @@ class Store:
     def share_checkpoint(self, path: Path) -> None:
         """Keeps a checkpoint of a trial, whose lease this process holds, where other nodes find it."""
 
+    def lost(self, kind: str, key: str) -> bool:
+        """Whether another process may work by now on a trial that this process has claimed, which is then to end. In a
+        folder the next write tells: there is no place for it any more."""
+        return False
+
     def holder(self, kind: str, key: str) -> lease.Holder | None:
         """Who works on a trial, or did when it was killed."""
         return lease.holder(self.folder(kind, key) / "lock")

@@ -38,8 +38,6 @@ SHARED = ".shared"
 THREADS = 8
 LOOK_SECONDS = 5.0
 """The most that what is known of running trials is behind, besides a beat."""
-PATIENCE_SECONDS = lease.STALE_SECONDS + 15.0
-"""How long one who wants a copy waits for a process of this node that makes it, or has hung."""
 
 
 def open_store(storage: str, cache: str) -> Store:
@@ -349,13 +347,13 @@ class Replica(Store):
 
     @contextlib.contextmanager
     def _filled(self, kind: str, key: str) -> Iterator[None]:
-        """This node's lease on the copy, which one who has the trial has already."""
+        """This node's lease on the copy, which one who has the trial has already. However large a trial is, one who
+        wants its copy waits for a process of this node that makes it; one that hangs loses the lease."""
         if (kind, key) in self.claims:
             yield
             return
-        since = time.monotonic()
         self.folder(kind, key).mkdir(parents=True, exist_ok=True)
-        with super().claim(kind, key, lambda: time.monotonic() - since > PATIENCE_SECONDS):
+        with super().claim(kind, key, give_up=lambda: False):
             yield
 
     def _settle(self, kind: str, key: str, whole: bool = False) -> None:

@@ -1,10 +1,13 @@
 """A store on a real S3-compatible server: nodes that share no folder read only what is finished and whole."""
 
 import contextlib
+import fcntl
+import itertools
 import json
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -444,6 +447,40 @@ def test_a_checkpoint_that_cannot_be_kept_ends_no_training(
     with a.claim(*address(trial)):
         share(a, trial, 1)
         assert not a.lost(*address(trial))
+
+
+def test_who_wants_a_copy_waits_as_long_as_a_process_that_makes_it_lives(
+    node: Node, trial: Trial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(node("a"), trial)
+    b, stale, looks = node("b"), lease.Watch.stale, 0
+    b.folder(*address(trial)).mkdir(parents=True)
+    ended = contextlib.ExitStack()
+    ended.enter_context(lease.hold(b.folder(*address(trial)) / "lock", lambda: True))
+
+    def look(watch: lease.Watch, *file: Any) -> bool:
+        nonlocal looks
+        looks += 1
+        if looks == 5:
+            ended.close()
+        return stale(watch, *file)
+
+    clock = SimpleNamespace(monotonic=itertools.count(0.0, 1e6).__next__)  # an hour, and another hour
+    monkeypatch.setattr(remote, "time", clock)
+    monkeypatch.setattr(lease.Watch, "stale", look)
+    b.fetch(*address(trial))
+    assert looks >= 5
+    assert is_whole(b, trial)
+
+
+def test_who_wants_a_copy_does_not_wait_for_a_process_that_hangs(node: Node, trial: Trial) -> None:
+    run(node("a"), trial)
+    b = node("b")
+    b.folder(*address(trial)).mkdir(parents=True)
+    with open(b.folder(*address(trial)) / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # and no beat
+        b.fetch(*address(trial))
+    assert is_whole(b, trial)
 
 
 def test_a_request_to_stop_reaches_every_node(node: Node, trial: Trial) -> None:

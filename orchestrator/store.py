@@ -40,7 +40,7 @@ OWN = {"spec.json", "record.json", "DONE", "FAILED", "lock", "attempts.jsonl", L
 
 
 class Damaged(ValueError):
-    """What an object store holds of a finished trial is not what was written."""
+    """What a finished trial, or an object store's part of it, holds is not what was written."""
 
 
 class Store:
@@ -230,8 +230,8 @@ class Store:
         content = json.dumps(record, indent=1) + "\n"
         _write(work / "record.json", content)
         _write(work / "DONE", done(record["status"], content))
-        for inside in {(work / path).parent for path in record["files"]} - {work}:  # whose own files are moved below
-            _sync_folder(inside)
+        for inside in {above for path in record["files"] for above in Path(path).parents} - {Path(".")}:  # moved below
+            _sync_folder(work / inside)
         for part in sorted({Path(path).parts[0] for path in record["files"]}):
             os.rename(work / part, folder / part)
         os.replace(work / "record.json", folder / "record.json")

@@ -20,7 +20,8 @@ Weights = Literal["copy", "link", "none"]
 FILES = ("spec.json", "scores.parquet", "curves.parquet", "record.json")
 """Of a trial's folder, those that are there; the record, which vouches for the others, last."""
 TRIAL, EVALUATIONS, WEIGHTS, SWEEP = "trial", "evaluations", "weights", "sweep"
-"""First folders of a run's artifacts; `sweep` is that of the parent run and holds the store's manifests."""
+"""First folders of a run's artifacts; `sweep` is that of the parent run and holds the store's manifests.
+`weights` is that of a trial's folder, too."""
 
 
 def folder_of(kind: str, key: str) -> str:

@@ -49,8 +49,6 @@ SHARED = ".shared"
 THREADS = 8
 LOOK_SECONDS = 5.0
 """The most that what is known of running trials is behind, besides a beat."""
-PATIENCE_SECONDS = lease.STALE_SECONDS + 15.0
-"""How long one who wants a copy waits for a process of this node that makes it, or has hung."""
 
 
 def open_store(storage: str, cache: str) -> Store:
@@ -80,6 +78,8 @@ class Replica(Store):
         self.looked = -LOOK_SECONDS
         self.stops: dict[str, bool] = {}
         """The requests to stop that are looked for, and whether they were seen."""
+        self.checkpoints: dict[str, set[str]] = {}
+        """By folder: checkpoints in the object store that go when a newer one of this process is there."""
 
     def __str__(self) -> str:
         return self.storage.partition("?")[0]
@@ -235,6 +235,7 @@ class Replica(Store):
         """Brings the newest checkpoint, unless the copy has one that is as new. Its name says what its bytes must be:
         whoever loads it looks."""
         there = sorted(self.objects.names(self._name(folder)))
+        self.checkpoints[self._name(folder)] = set(there)
         here = sorted(path.name for path in folder.glob("*.pt"))
         if there and (not here or Path(there[-1]).name > here[-1]):
             folder.mkdir(parents=True, exist_ok=True)
@@ -243,11 +244,24 @@ class Replica(Store):
                 os.replace(temporary, folder / Path(there[-1]).name)
 
     def share_checkpoint(self, path: Path) -> None:
-        """Keeps a checkpoint; those before it go when it is there. Where the store does not answer the next one may
-        get through: training goes on."""
+        """Keeps a checkpoint; those that were there before it, and only those, go when it is there. One who has lost
+        the trial keeps none (`lost` ends it). Where the store does not answer the next one may get through: training
+        goes on."""
+        name, (kind, key) = self._name(path), path.relative_to(self.root).parts[:2]
+        known = self.checkpoints.setdefault(self._name(path.parent), set())
         with contextlib.suppress(OSError):
-            self.objects.upload(self._name(path), path)
-            self.objects.delete(*(set(self.objects.names(self._name(path.parent))) - {self._name(path)}))
+            if not self.claims[kind, key].stands():
+                return
+            self.objects.upload(name, path)
+            before = known - {name}
+            known.add(name)
+            if self.claims[kind, key].stands():
+                self.objects.delete(*before)
+                known -= before
+
+    def lost(self, kind: str, key: str) -> bool:
+        """Whether another process, on any node, may work on a trial that this process has claimed."""
+        return self.claims[kind, key].is_lost()
 
     def holder(self, kind: str, key: str) -> lease.Holder | None:
         """Who works on a trial, on any node."""
@@ -344,13 +358,13 @@ class Replica(Store):
 
     @contextlib.contextmanager
     def _filled(self, kind: str, key: str) -> Iterator[None]:
-        """This node's lease on the copy, which one who has the trial has already."""
+        """This node's lease on the copy, which one who has the trial has already. However large a trial is, one who
+        wants its copy waits for a process of this node that makes it; one that hangs loses the lease."""
         if (kind, key) in self.claims:
             yield
             return
-        since = time.monotonic()
         self.folder(kind, key).mkdir(parents=True, exist_ok=True)
-        with super().claim(kind, key, lambda: time.monotonic() - since > PATIENCE_SECONDS):
+        with super().claim(kind, key, give_up=lambda: False):
             yield
 
     def _settle(self, kind: str, key: str, whole: bool = False) -> None:

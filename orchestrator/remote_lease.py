@@ -7,7 +7,7 @@ at once the one that wrote later sees the other's claim, so both may withdraw, b
 The holder writes its claim anew at each beat, with its progress. Whoever waits and has seen the same claim for
 STALE_SECONDS, by its own monotonic clock (lease.Watch), removes it; a claim of a process of this machine that has died,
 at once. A holder whose last beat is older than it may be, or whose claim is gone, has lost the trial for good:
-`Claim.check` says so.
+`Claim.is_lost` says so within a beat, and ends the trial; `Claim.check` is asked before DONE is written.
 """
 
 import contextlib
@@ -45,9 +45,18 @@ class Claim:
 
     def check(self) -> None:
         """OSError when this process has lost the trial, or cannot be sure that it has not."""
-        if not self.lost and self.name in self.all() and self.is_fresh():
-            return
-        raise OSError(f"{self.name}: the lease is lost, and another process may work on the trial; it is tried again")
+        if not self.stands():
+            raise OSError(f"{self.name}: the lease is lost, another process may work on the trial; it is tried again")
+
+    def stands(self) -> bool:
+        """Whether this process has the trial still, by a look at the store; a loss is for good. OSError where the store
+        does not answer."""
+        self.lost = self.lost or not self.is_fresh() or self.name not in self.all() or not self.is_fresh()
+        return not self.lost
+
+    def is_lost(self) -> bool:
+        """As far as this process knows without a look: the last beat has found the claim gone, or is too old."""
+        return self.lost or not self.is_fresh()
 
     def all(self) -> set[str]:
         """Names of all claims on the trial."""
@@ -66,8 +75,7 @@ class Claim:
 
     def renew(self) -> None:
         """The next beat. A claim that others have removed, or may have removed by now, is not written again."""
-        if self.lost or not self.is_fresh() or self.name not in self.all():
-            self.lost = True
+        if not self.stands():
             return
         before = self.begun
         self.write()

@@ -27,13 +27,16 @@ PATIENCE_SECONDS = STALE_SECONDS + 15.0
 see whether that one hangs."""
 
 
+LOST = "its lease is lost: the object store had no sign of life for too long, and another process may work on it"
+
 Heard = Callable[[Mapping[str, Any]], None]
 
 
 def run_trial(config: Mapping[str, Any], hear: Heard = lambda said: None) -> str:
-    """Runs one prepared trial in this process: done, diverged, interrupted, held by another driver's worker, or
-    `without input`: the files of one are damaged, which is unfinished now. Exceptions are noted in the trial's history
-    and raised again, so that Tune retries. `hear` takes what is said of its progress, as store.progress gives it."""
+    """Runs one prepared trial in this process: done, diverged, interrupted, held by another driver's worker (from the
+    beginning, or after this one lost its lease), or `without input`: the files of one are damaged, which is unfinished
+    now. Exceptions are noted in the trial's history and raised again, so that Tune retries. `hear` takes what is said
+    of its progress, as store.progress gives it."""
     store, kind, key = open_store(config["store"], config["cache"]), config["kind"], config["key"]
     stopped, since = partial(store.stop_requested, config["stop"]), time.monotonic()
     cancelled = NowAndThen(partial(store.stop_requested, key))
@@ -66,15 +69,17 @@ def run_trial(config: Mapping[str, Any], hear: Heard = lambda said: None) -> str
             checkpoints = folder / "checkpoint" / made_of
             store.bring_checkpoints(checkpoints)
             said, printed = Said(folder, config["device"], hear), Printed(folder)
-            context = _context(config, store, work, checkpoints, said, lambda: stopped() or cancelled())
+            lost = partial(store.lost, kind, key)
+            context = _context(config, store, work, checkpoints, said, lambda: stopped() or cancelled() or lost())
             said.measured = context.measured
             with redirect_stdout(printed), redirect_stderr(printed):
                 record = trial.run(_spec(folder, config["identity"]["spec"]), context)
             whole = {**config["identity"], **record, "inputs": inputs, "provenance": config["provenance"]}
             store.finish(work, whole, **started)
         except Interrupted as stop:
-            note_attempt(folder, outcome="interrupted", note=str(stop), **started)
-            return "interrupted"
+            outcome, note = ("held", LOST) if store.lost(kind, key) else ("interrupted", str(stop))
+            note_attempt(folder, outcome=outcome, note=note, **started)
+            return outcome
         except Exception:
             note_attempt(folder, outcome="error", traceback=traceback.format_exc(), **started)
             raise

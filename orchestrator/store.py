@@ -42,7 +42,7 @@ OWN = {"spec.json", "record.json", "DONE", "FAILED", "lock", "attempts.jsonl", L
 
 
 class Damaged(ValueError):
-    """What an object store holds of a finished trial is not what was written."""
+    """What a finished trial, or an object store's part of it, holds is not what was written."""
 
 
 class Store:
@@ -165,6 +165,11 @@ class Store:
     def share_checkpoint(self, path: Path) -> None:
         """Keeps a checkpoint of a trial, whose lease this process holds, where other nodes find it."""
 
+    def lost(self, kind: str, key: str) -> bool:
+        """Whether another process may work by now on a trial that this process has claimed, which is then to end. In a
+        folder the next write tells: there is no place for it any more."""
+        return False
+
     def holder(self, kind: str, key: str) -> lease.Holder | None:
         """Who works on a trial, or did when it was killed."""
         return lease.holder(self.folder(kind, key) / "lock")
@@ -228,8 +233,8 @@ class Store:
         content = json.dumps(record, indent=1) + "\n"
         _write(work / "record.json", content)
         _write(work / "DONE", done(record["status"], content))
-        for inside in {(work / path).parent for path in record["files"]} - {work}:  # whose own files are moved below
-            _sync_folder(inside)
+        for inside in {above for path in record["files"] for above in Path(path).parents} - {Path(".")}:  # moved below
+            _sync_folder(work / inside)
         for part in sorted({Path(path).parts[0] for path in record["files"]}):
             os.rename(work / part, folder / part)
         os.replace(work / "record.json", folder / "record.json")

@@ -26,7 +26,7 @@ from orchestrator import lease, manifests, mirrored
 from orchestrator import spec as specs
 from orchestrator.identity import key
 from orchestrator.plan import Node
-from orchestrator.store import FINISHED, Store, sha256
+from orchestrator.store import FINISHED, Damaged, Store, sha256
 
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # two lines a run, with a server
@@ -240,6 +240,7 @@ class Writer:
         known, content = self.complete.get(node.key), self.store.content(record)[:CONTENT]
         if known in (UNKNOWN, content):
             return
+        self._check(node, record)
         if known is not None:
             self.client.set_tag(self.runs.pop(node.key), SUPERSEDED, content)
         tags = self._tags(node, record)
@@ -255,8 +256,8 @@ class Writer:
         for points in _chunks(mirrored.points(folder, record), METRICS_PER_REQUEST):
             self.client.log_batch(run, metrics=[Metric(name, value, 0, step) for name, value, step in points])
         if self.weights == "copy":
-            for file in sorted((folder / "weights").glob("*")):
-                self.client.log_artifact(run, str(file), mirrored.WEIGHTS)
+            for name in filter(_is_weights, record["files"]):
+                self.client.log_artifact(run, str(folder / name), mirrored.WEIGHTS)
         elif self.weights == "link":
             self.client.set_tag(run, "weights", f"{self.store}/{node.kind}/{node.key}/weights")
         self._files(run, node)
@@ -272,6 +273,7 @@ class Writer:
         known, content = self.evaluations.setdefault(run, {}), self.store.content(record)[:CONTENT]
         if known.get(node.key) in (UNKNOWN, content):
             return
+        self._check(node, record)
         self._files(run, node)
         ended = round(1000 * max((one["time"] for one in record.get("attempts", ())), default=0))  # ms
         metrics = [
@@ -281,6 +283,16 @@ class Writer:
         told = " ".join(f"{name}:{of}" for name, of in {**known, node.key: content}.items())
         self.client.log_batch(run, metrics=metrics, tags=[RunTag("evaluations", told)])
         known[node.key] = content
+
+    def _check(self, node: Node, record: dict[str, Any]) -> None:
+        """Raises Damaged where a file that is to be copied is not what was written: nothing of the trial is, then."""
+        written = record["files"] | ({"spec.json": record["spec"]} if "spec" in record else {})  # older ones lack it
+        for name, digest in written.items():
+            copied = name in mirrored.FILES or (self.weights == "copy" and _is_weights(name))
+            file = self.store.folder(node.kind, node.key) / name
+            if copied and not (file.is_file() and sha256(file) == digest):
+                told = f"{node.kind}/{node.key}: {name} is not what was written, or not there"
+                raise Damaged(f"{told}; next: python -m orchestrator fsck GRID --repair")
 
     def _files(self, run: str, node: Node) -> None:
         folder = self.store.folder(node.kind, node.key)
@@ -305,6 +317,10 @@ class Writer:
         own = {"kind": node.kind, "key": node.key, "status": record.get("status", "running")}
         own |= {"parents": " ".join(node.parents), **self.levels.get(node.key, {})}
         return {"mlflow.parentRunId": self.parent, **own, **provenance}
+
+
+def _is_weights(name: str) -> bool:
+    return name.startswith(f"{mirrored.WEIGHTS}/")
 
 
 def _dataset(name: str, digest: str, use: str) -> DatasetInput:

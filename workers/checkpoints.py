@@ -1,8 +1,8 @@
-"""What a training needs to go on: files `<step>-<digest>.pt`, the name of each saying what its bytes must be.
+"""What a trial needs to go on: files `<step>-<digest>.pt`, the name of each saying what its bytes must be.
 
 A checkpoint is written beside the results, where a holder that lost its lease has no place any more, and moved in when
 it has reached the disk: a kill or a full disk leaves the last good one untouched. One that is damaged later is told by
-its digest and passed over for the one before; where none is whole the training starts again.
+its digest; resuming.py passes it over for the one before.
 """
 
 import hashlib
@@ -14,30 +14,28 @@ from typing import Any
 
 import torch
 
-KEPT = 2
-
 
 class Checkpoints:
-    """The checkpoints of one training, in `folder`; `scratch` is a folder on the same file system."""
+    """The checkpoints of one trial, in `folder`; `scratch` is a folder on the same file system."""
 
     def __init__(self, folder: Path, scratch: Path) -> None:
         self.folder, self.scratch = folder, scratch
+        self.known = set(self.newest_first())
+        """Those of this process, and of those before it: others are never removed."""
+        self.good: Path | None = None
+        """The last one that was saved here, or that the trial went on from: it stays beside the next."""
 
-    def load(self) -> dict[str, Any] | None:
-        """The newest state that is whole, its tensors on the CPU; None where there is none."""
-        for path in self.newest_first():
-            content = path.read_bytes()
-            if path.name == _name(step_of(path), content):
-                return dict(torch.load(io.BytesIO(content), weights_only=True, map_location="cpu"))
-            path.unlink()  # or it would count as one of those that are kept
-        return None
+    def read(self, path: Path) -> dict[str, Any]:
+        """The state in a file, its tensors on the CPU. ValueError where that is not what was written."""
+        content = path.read_bytes()
+        if path.name != _name(step_of(path), content):
+            raise ValueError("it is not what was written: another digest")
+        return unpacked(content)
 
     def save(self, step: int, state: Mapping[str, Any]) -> Path:
-        """Adds the state after `step` steps, removes all but the last two, and returns its file. OSError when the disk
-        is full; FileNotFoundError when another process has taken the lease over."""
-        buffer = io.BytesIO()
-        torch.save({"step": step, **state}, buffer)
-        content = buffer.getbuffer()
+        """Adds the state after `step` steps, removes all but it and the last good one, and returns its file. OSError
+        when the disk is full; FileNotFoundError when another process has taken the lease over."""
+        content = packed(state)
         temporary, path = self.scratch / ".checkpoint", self.folder / _name(step, content)
         try:
             with open(temporary, "wb") as file:
@@ -50,13 +48,27 @@ class Checkpoints:
         except OSError:
             temporary.unlink(missing_ok=True)
             raise
-        for old in self.newest_first()[KEPT:]:
+        kept = {path, self.good or path}
+        for old in self.known - kept:
             old.unlink(missing_ok=True)
+        self.known, self.good = kept, path
         return path
 
     def newest_first(self) -> list[Path]:
         """Files of checkpoints, by their step."""
         return sorted(self.folder.glob("*-*.pt"), key=step_of, reverse=True)
+
+
+def packed(state: Mapping[str, Any]) -> memoryview:
+    """The bytes of a state."""
+    buffer = io.BytesIO()
+    torch.save(dict(state), buffer)
+    return buffer.getbuffer()
+
+
+def unpacked(content: bytes | memoryview) -> dict[str, Any]:
+    """The state of these bytes, its tensors on the CPU."""
+    return dict(torch.load(io.BytesIO(content), weights_only=True, map_location="cpu"))
 
 
 def step_of(path: Path) -> int:

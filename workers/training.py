@@ -1,4 +1,4 @@
-"""What the recipes share: numerics, seeds, the training loop with its checkpoints, EMA, curves and scores on disk."""
+"""What the recipes share: numerics, seeds, the training loop, EMA, curves and scores on disk."""
 
 import collections
 import hashlib
@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -19,9 +19,9 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from orchestrator.spec import Numerics
-from workers.checkpoints import Checkpoints
-from workers.context import Context, Interrupted, Result
+from workers.context import Context, Result
 from workers.data.iqa_sets import IqaSet
+from workers.resuming import Stateful, Steps
 
 T = TypeVar("T")
 
@@ -53,14 +53,6 @@ def derive_seed(*parts: int | str) -> int:
     return int.from_bytes(hashlib.sha256(json.dumps(parts).encode()).digest()[:8], "big") >> 1
 
 
-class Stateful(Protocol):
-    """Whatever takes part in a checkpoint."""
-
-    def state_dict(self) -> dict[str, Any]: ...
-
-    def load_state_dict(self, state: dict[str, Any], /) -> Any: ...
-
-
 class Curves:
     """Learning curves in long form: (step, name, value)."""
 
@@ -89,27 +81,17 @@ class Curves:
 MOST_TIMED_STEPS = 64
 
 
-class Loop:
-    """Iterates over the steps of a training, resumes where the last checkpoint was, and writes the next ones.
-
-    `parts` are all that changes during training. Iterating yields the step to do; after the recipe has done it the loop
-    saves a checkpoint when one is due, and when the trial is asked to stop saves one and raises Interrupted.
-    """
-
-    REPORT_SECONDS = 2.0
+class Loop(Steps):
+    """The steps of a training, with its curves and what a step takes. `parts` are all else that changes meanwhile."""
 
     def __init__(self, context: Context, steps: int, parts: dict[str, Stateful], log_every: int = 10) -> None:
-        self.context, self.steps, self.log_every = context, steps, log_every
-        self.curves = Curves()
-        self.parts = {**parts, "curves": self.curves}
-        self.checkpoints = Checkpoints(context.checkpoint_folder, context.out)
+        self.curves, self.log_every = Curves(), log_every
+        super().__init__(context, steps, {**parts, "curves": self.curves})
         self.durations: collections.deque[float] = collections.deque(maxlen=MOST_TIMED_STEPS)
         self.waits: collections.deque[float] = collections.deque(maxlen=MOST_TIMED_STEPS)
 
     def __iter__(self) -> Iterator[int]:
-        first = self._resume()
-        saved = reported = time.monotonic()
-        for step in range(first, self.steps):
+        for step in super().__iter__():
             if self.context.count_flops and step == max(0, self.steps - 2):  # the last one may evaluate, too
                 with FlopCounterMode(display=False) as counter:
                     yield step
@@ -118,16 +100,10 @@ class Loop:
                 started = time.perf_counter()
                 yield step
                 self._note_seconds(started)
-            now = time.monotonic()
-            if now - reported > self.REPORT_SECONDS:
-                self.context.report(step + 1, self.steps, {name: value for _, name, value in self.curves.points[-8:]})
-                reported = now
-            if self.context.should_stop():
-                self._save(step + 1)
-                raise Interrupted(f"stopped on request after step {step + 1} of {self.steps}")
-            if now - saved > self.context.checkpoint_seconds:
-                self._save(step + 1)
-                saved = now
+
+    def latest(self) -> Mapping[str, float]:
+        """The end of the curves."""
+        return {name: value for _, name, value in self.curves.points[-8:]}
 
     def _note_seconds(self, started: float) -> None:
         """The median of the later half of the steps: the first ones calibrate, and pay for what is built lazily."""
@@ -170,17 +146,6 @@ class Loop:
         """The outcome of a run that is given up, e.g. at a loss that is not finite: its curves, and no weights."""
         self.curves.write(self.context.out)
         return Result(status="diverged", numbers=numbers, note=note)
-
-    def _resume(self) -> int:
-        state = self.checkpoints.load()
-        if state is None:
-            return 0
-        for name, part in self.parts.items():
-            part.load_state_dict(state[name])
-        return int(state["step"])
-
-    def _save(self, step: int) -> None:
-        self.context.keep(self.checkpoints.save(step, {name: part.state_dict() for name, part in self.parts.items()}))
 
 
 def all_finite(state: Mapping[str, torch.Tensor]) -> bool:

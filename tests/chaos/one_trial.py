@@ -1,5 +1,6 @@
-"""Runs one prepared trial as a worker does, and dies by SIGKILL before its N-th change of a file or folder below the
-store (0: never); prints how many it made. Arguments: the trial's configuration as JSON, N."""
+"""Runs one prepared trial as a worker does, with a checkpoint after each step, and dies by SIGKILL before its N-th
+change of a file or folder below the store (0: never); prints how many it made. Arguments: the trial's configuration as
+JSON, N."""
 
 import json
 import os
@@ -8,6 +9,7 @@ import sys
 from typing import Any
 
 from orchestrator.runner import run_trial
+from workers.resuming import Steps
 
 CHANGES = ("os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.truncate")
 
@@ -23,6 +25,7 @@ def main(config: dict[str, Any], last: int) -> None:
             if changes == last:
                 os.kill(os.getpid(), signal.SIGKILL)
 
+    Steps.SPACING = 0.0
     sys.addaudithook(hear)
     run_trial(config)
     print(changes)

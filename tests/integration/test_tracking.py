@@ -40,7 +40,7 @@ class Finished:
         for number, node in enumerate(self.nodes):
             self.finish(node, {"mean": float(number), "srcc": 0.5})
 
-    def finish(self, node: plan.Node, numbers: dict[str, float], curve: float = 0.5) -> None:
+    def finish(self, node: plan.Node, numbers: dict[str, float], curve: float = 0.5, weights: bytes = b"") -> None:
         """Runs a trial, again where it is finished."""
         if self.store.status(node.kind, node.key):
             self.store.reopen(node.kind, node.key, lambda: "again")
@@ -48,6 +48,9 @@ class Finished:
         out = self.store.workspace(node.kind, node.key)
         points = {"step": [0, 1], "name": ["loss", "loss"], "value": [1.0, curve]}
         pq.write_table(pa.table(points), out / "curves.parquet")
+        if weights:
+            (out / "weights").mkdir()
+            (out / "weights/backbone.safetensors").write_bytes(weights)
         record = {**identity_record(node.spec), "status": "done", "numbers": numbers, "seconds": 1.0}
         self.store.finish(out, record)
 
@@ -154,8 +157,7 @@ def test_a_running_training_has_live_metrics_in_the_run_that_it_ends_in(finished
 def test_weights_are_copied_linked_or_left(weights: Any, finished: Finished) -> None:
     node = next(node for node in finished.nodes if node.kind == "pretext")
     folder = finished.store.folder(node.kind, node.key)
-    (folder / "weights").mkdir()
-    (folder / "weights/backbone.safetensors").write_bytes(b"x")
+    finished.finish(node, {}, weights=b"x")
     writer = Writer(finished.uri, "micro", finished.store, finished.names, {"sweep": "abc"}, weights=weights)
     writer.write(node)
     client = MlflowClient(f"sqlite:///{finished.uri}")
@@ -163,6 +165,32 @@ def test_weights_are_copied_linked_or_left(weights: Any, finished: Finished) -> 
     copied = [file.path for file in client.list_artifacts(run.info.run_id, "weights")]
     assert copied == (["weights/backbone.safetensors"] if weights == "copy" else [])
     assert run.data.tags.get("weights") == (str(folder / "weights") if weights == "link" else None)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("weights/backbone.safetensors", b"y"),
+        ("weights/backbone.safetensors", None),
+        ("curves.parquet", b"PAR1"),
+        ("spec.json", b"{}"),
+    ],
+)
+def test_a_damaged_file_is_told_and_not_copied(name: str, content: bytes | None, finished: Finished) -> None:
+    node = next(node for node in finished.nodes if node.kind == "pretext")
+    finished.finish(node, {}, weights=b"x")
+    file = finished.store.folder(node.kind, node.key) / name
+    whole = file.read_bytes()
+    file.unlink() if content is None else file.write_bytes(content)
+    mirror = Mirror(finished.uri, "micro", finished.store, finished.names, {"sweep": "abc"})
+    mirror.add(node)
+    mirror.close("FINISHED")
+    (told,) = mirror.faults
+    assert told.startswith(f"Damaged: {node.kind}/{node.key}: {name} is not what was written, or not there; next: ")
+    assert [run for run in finished.runs() if "key" in run.data.tags] == []
+    file.write_bytes(whole)
+    finished.writer().write(node)
+    assert finished.writer().complete.keys() == {node.key}
 
 
 def test_tables_and_report_lie_with_the_parent_run(finished: Finished, tmp_path: Path) -> None:

@@ -1,9 +1,13 @@
 """A store on a real S3-compatible server: nodes that share no folder read only what is finished and whole."""
 
+import contextlib
+import fcntl
+import itertools
 import json
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -337,15 +341,90 @@ def test_a_done_that_comes_after_all_is_that_of_a_whole_trial(node: Node, trial:
     assert is_whole(node("d"), trial)
 
 
+def share(store: Replica, spec: Trial, step: int) -> None:
+    """Saves and keeps a checkpoint."""
+    path = store.folder(*address(spec)) / "checkpoint" / "inputs" / f"{step:09}-0123456789abcdef.pt"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"%d" % step)
+    store.share_checkpoint(path)
+
+
+def shared_steps(store: Replica) -> list[int]:
+    """Steps of the checkpoints in the object store."""
+    return sorted(int(name.rpartition("/")[2].partition("-")[0]) for name in store.objects.names("") if "-" in name)
+
+
+def take_over(by: Replica, spec: Trial) -> contextlib.AbstractContextManager[Path]:
+    """The lease of whoever holds the trial is stale; another node takes it."""
+    by.objects.delete(*by.objects.names("lock"))
+    claim = by.claim(*address(spec))
+    by.bring_checkpoints(by.folder(*address(spec)) / "checkpoint" / "inputs")
+    return claim
+
+
+@pytest.fixture
+def beatless(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Claims that a test removes are not written again by a beat that has just looked."""
+    monkeypatch.setattr(lease, "BEAT_SECONDS", 1e6)
+    monkeypatch.setattr(lease, "STALE_SECONDS", 2e6)
+
+
+@pytest.mark.usefixtures("beatless")
+def test_a_holder_that_lost_its_lease_keeps_no_checkpoint_and_removes_none(node: Node, trial: Trial) -> None:
+    a, b = node("a"), node("b")
+    a.prepare(trial)
+    with a.claim(*address(trial)):
+        share(a, trial, 1000)
+        assert not a.lost(*address(trial))
+        with take_over(b, trial):
+            share(b, trial, 3000)
+            assert shared_steps(b) == [3000]
+            share(a, trial, 1200)
+            assert shared_steps(b) == [3000]
+            assert a.lost(*address(trial))
+            assert not b.lost(*address(trial))
+
+
+@pytest.mark.usefixtures("beatless")
+def test_a_holder_that_loses_its_lease_while_it_uploads_removes_no_checkpoint_of_the_next(
+    node: Node, trial: Trial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a, b, upload = node("a"), node("b"), Objects.upload
+    a.prepare(trial)
+    with a.claim(*address(trial)), contextlib.ExitStack() as second:
+
+        def hangs(objects: Objects, *what: Any) -> str:
+            monkeypatch.setattr(Objects, "upload", upload)
+            second.enter_context(take_over(b, trial))
+            share(b, trial, 500)
+            share(b, trial, 3000)
+            return upload(objects, *what)
+
+        share(a, trial, 1000)
+        monkeypatch.setattr(Objects, "upload", hangs)
+        share(a, trial, 1200)
+        assert shared_steps(b) == [1200, 3000]
+        assert a.lost(*address(trial))
+
+
+def test_a_beat_that_finds_its_claim_gone_tells_the_trial(node: Node, trial: Trial) -> None:
+    a = node("a")
+    a.prepare(trial)
+    with a.claim(*address(trial)):
+        deadline = time.monotonic() + 10
+        while not a.lost(*address(trial)):
+            a.objects.delete(*a.objects.names("lock"))
+            assert time.monotonic() < deadline
+
+
 def test_checkpoints_follow_their_trial_to_another_node(node: Node, trial: Trial) -> None:
     a, b = node("a"), node("b")
     folders = [one.folder(*address(trial)) / "checkpoint" / "inputs" for one in (a, b)]
-    folders[0].mkdir(parents=True)
-    for step in (3, 5):
-        path = folders[0] / f"{step:09}-0123456789abcdef.pt"
-        path.write_bytes(b"%d" % step)
-        a.share_checkpoint(path)
-    assert [name.rpartition("/")[2] for name in a.objects.names("")] == ["000000005-0123456789abcdef.pt"]
+    a.prepare(trial)
+    with a.claim(*address(trial)):
+        for step in (3, 5):
+            share(a, trial, step)
+    assert shared_steps(a) == [5]
     b.bring_checkpoints(folders[1])
     assert [path.read_bytes() for path in folders[1].iterdir()] == [b"5"]
     newer = folders[1] / "000000009-0123456789abcdef.pt"
@@ -357,17 +436,51 @@ def test_checkpoints_follow_their_trial_to_another_node(node: Node, trial: Trial
 
 
 def test_a_checkpoint_that_cannot_be_kept_ends_no_training(
-    node: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    node: Node, trial: Trial, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def away(*_: object) -> None:
         raise OSError("no network")
 
     monkeypatch.setattr(Objects, "upload", away)
     a = node("a")
-    path = a.root / "pretext/0/checkpoint/x/1.pt"
-    path.parent.mkdir(parents=True)
-    path.write_bytes(b"x")
-    a.share_checkpoint(path)
+    a.prepare(trial)
+    with a.claim(*address(trial)):
+        share(a, trial, 1)
+        assert not a.lost(*address(trial))
+
+
+def test_who_wants_a_copy_waits_as_long_as_a_process_that_makes_it_lives(
+    node: Node, trial: Trial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(node("a"), trial)
+    b, stale, looks = node("b"), lease.Watch.stale, 0
+    b.folder(*address(trial)).mkdir(parents=True)
+    ended = contextlib.ExitStack()
+    ended.enter_context(lease.hold(b.folder(*address(trial)) / "lock", lambda: True))
+
+    def look(watch: lease.Watch, *file: Any) -> bool:
+        nonlocal looks
+        looks += 1
+        if looks == 5:
+            ended.close()
+        return stale(watch, *file)
+
+    clock = SimpleNamespace(monotonic=itertools.count(0.0, 1e6).__next__)  # an hour, and another hour
+    monkeypatch.setattr(remote, "time", clock)
+    monkeypatch.setattr(lease.Watch, "stale", look)
+    b.fetch(*address(trial))
+    assert looks >= 5
+    assert is_whole(b, trial)
+
+
+def test_who_wants_a_copy_does_not_wait_for_a_process_that_hangs(node: Node, trial: Trial) -> None:
+    run(node("a"), trial)
+    b = node("b")
+    b.folder(*address(trial)).mkdir(parents=True)
+    with open(b.folder(*address(trial)) / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # and no beat
+        b.fetch(*address(trial))
+    assert is_whole(b, trial)
 
 
 def test_a_request_to_stop_reaches_every_node(node: Node, trial: Trial) -> None:

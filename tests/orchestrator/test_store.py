@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -98,6 +99,28 @@ def test_a_finished_trial_is_whole(store: Store, trial: Trial) -> None:
     assert {role: parent["kind"] for role, parent in record["parents"].items()} == {}
     assert data_files(folder) == sorted(RESULTS)
     assert not [path for path in folder.rglob("*") if path.name.startswith(".")]
+
+
+def test_every_file_and_folder_of_a_finished_trial_reaches_the_disk_before_done(
+    store: Store, trial: Trial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fsync, replace, synced = os.fsync, os.replace, list[str]()
+
+    def sync(file: int) -> None:
+        path = os.readlink(f"/proc/self/fd/{file}")
+        synced.append(re.sub(r".*/work\.\w+/", "", path))
+        fsync(file)
+
+    def move(source: Path, target: Path) -> None:
+        synced.append(f"moved {target.name}")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", sync)
+    monkeypatch.setattr(os, "replace", move)
+    folder = run(store, trial)
+    end = synced.index("moved DONE")
+    assert {*RESULTS, "weights", "images", "images/a", "record.json", "DONE"} <= set(synced[:end])
+    assert str(folder) == synced[end - 1] == synced[end + 1]
 
 
 @pytest.mark.parametrize("function", ["events", "fsync", "_write"])

@@ -1,5 +1,6 @@
 """A trial whose store is in an object store stops on one node and goes on, on another; its child runs on a third."""
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from orchestrator.remote import open_store
 from orchestrator.runner import run_trial
 from orchestrator.spec import FrIqa, Pretext, Trial
 from orchestrator.store import identity_record
+from workers.training import Loop
 
 
 @pytest.fixture(autouse=True)
@@ -59,6 +61,24 @@ def test_a_trial_goes_on_from_its_checkpoint_on_another_node_and_its_child_on_a_
     tries = driver.record(parent.KIND, key(parent))["attempts"]
     assert [one["outcome"] for one in tries] == ["started", "interrupted", "started", "done"]
     assert not Objects(storage).names("lock")
+
+
+def test_a_trial_that_lost_its_lease_ends_soon_and_is_left_to_the_one_who_has_it(
+    micro: Any, retrained: Any, storage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    endless = retrained(next(spec for spec in micro.specs if isinstance(spec, Pretext)), steps=10**6)
+    monkeypatch.setattr(Loop, "REPORT_SECONDS", 0.0)
+    driver, there, started = open_store(storage, str(tmp_path / "driver")), Objects(storage), time.monotonic()
+    driver.prepare(endless)
+
+    def hear(said: Any) -> None:
+        there.delete(*there.names("lock"))  # again where a beat that had just looked has written it
+        assert time.monotonic() - started < 60, "it trains on"
+
+    assert run_trial(config(endless, storage, tmp_path / "one"), hear) == "held"
+    told = driver.attempts(endless.KIND, key(endless))
+    assert [one["outcome"] for one in told] == ["started", "held"]
+    assert told[-1]["note"].startswith("its lease is lost")
 
 
 def test_what_could_not_be_pushed_is_pushed_at_the_next_try_and_not_computed_again(

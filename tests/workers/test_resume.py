@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 import torch
 
-from workers import super_resolution
+from workers import resuming, super_resolution
 from workers.checkpoints import Checkpoints, step_of
-from workers.context import Interrupted
+from workers.context import Context, Interrupted
+from workers.resuming import Steps
+from workers.training import Curves, Loop
 
 # Long enough to be interrupted in every phase: between validations, in the discriminator's warm-up, after calibration.
 SETTINGS: dict[str, dict[str, int]] = {
@@ -25,9 +27,10 @@ SETTINGS: dict[str, dict[str, int]] = {
 
 
 @pytest.fixture(autouse=True)
-def _measured_at_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
+def _measured_and_saved_at_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that trainings of a few steps have the checkpoints of long ones."""
     monkeypatch.setattr(super_resolution, "STEPS_APART", 1)
+    monkeypatch.setattr(Steps, "SPACING", 0.0)
 
 
 @pytest.fixture
@@ -129,29 +132,137 @@ def test_where_no_checkpoint_is_whole_the_training_starts_again(training: Any, m
     assert micro.run(spec, out) == whole
 
 
+def unreadable(path: Path) -> bytes:
+    raise OSError(errno.EIO, "Input/output error", str(path))
+
+
+@pytest.mark.parametrize("name", ["warm-up", "gan", "fr"])
+@pytest.mark.parametrize("left", [0, 1])
+def test_a_checkpoint_that_the_disk_does_not_give_is_passed_over_and_told(
+    left: int, name: str, training: Any, micro: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec, _ = training(name)
+    whole, out = micro.run(spec, tmp_path / "whole"), tmp_path / "unreadable"
+    with pytest.raises(KeyboardInterrupt):
+        micro.run(spec, out, checkpoint_seconds=0.0, should_stop=after(4, KeyboardInterrupt()))
+    bad = Checkpoints(out / "checkpoint", out).newest_first()[: 2 - left]
+    real = Path.read_bytes
+    asked: list[int] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Path, "read_bytes", lambda path: (unreadable if path in bad else real)(path))
+        with pytest.raises(Interrupted):
+            micro.run(spec, out, should_stop=lambda: bool(asked.append(0)) or len(asked) == 1)
+    told = capsys.readouterr().out.splitlines()
+    assert len(told) == len(bad)
+    assert told[0].startswith(f"checkpoint {bad[0].name} cannot be used, the one before it or none is: OSError: [Errno")
+    assert sorted(map(step_of, (out / "checkpoint").iterdir())) == ([2, 3] if left else [1]), "the bad ones are gone"
+    assert micro.run(spec, out) == whole
+
+
+@pytest.mark.parametrize("name", ["gan", "nr"])
+def test_a_whole_checkpoint_of_an_older_layout_changes_nothing(
+    name: str, training: Any, micro: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each part in turn has another content or is missing, after others have been taken from the checkpoint."""
+    spec, _ = training(name)
+    whole, out = micro.run(spec, tmp_path / "whole"), tmp_path / "older"
+    with pytest.raises(Interrupted):
+        micro.run(spec, out, should_stop=after(2))
+    (newest,) = (out / "checkpoint").iterdir()
+    state = Checkpoints(out / "checkpoint", out).read(newest)
+    parts = state.keys() - {"step", "of"}
+    for part in parts:
+        for other in ({part: {"layers": torch.zeros(3)}}, {}):
+            older = tmp_path / f"{part}-{len(other)}"
+            older.mkdir()
+            kept = {name: value for name, value in state.items() if name != part}
+            Checkpoints(older / "checkpoint", older).save(3, {**kept, **other, "step": 3})
+            assert micro.run(spec, older) == whole
+            assert "cannot be used" in capsys.readouterr().out
+
+
+def test_memory_that_a_gpu_lacks_is_no_fault_of_a_checkpoint(tmp_path: Path) -> None:
+    class Large(Curves):
+        def load_state_dict(self, state: dict[str, Any]) -> None:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with pytest.raises(Interrupted):
+        list(Steps(Context({}, tmp_path, should_stop=lambda: True), 3, {"large": Large()}))
+    with pytest.raises(torch.OutOfMemoryError):
+        list(Steps(Context({}, tmp_path), 3, {"large": Large()}))
+
+
 def full_disk(*arguments: Any, **options: Any) -> None:
     raise OSError(errno.ENOSPC, "No space left on device")
 
 
-def half_written(state: object, file: Any) -> None:
-    file.write(b"half")
-    full_disk()
-
-
-@pytest.mark.parametrize(("module", "function", "failure"), [(os, "replace", full_disk), (torch, "save", half_written)])
-def test_the_last_good_checkpoint_survives_a_full_disk(
-    module: Any, function: str, failure: Any, training: Any, micro: Any, tmp_path: Path
+@pytest.mark.parametrize("function", ["replace", "fsync"])
+def test_a_full_disk_ends_no_training_and_leaves_the_last_good_checkpoint(
+    function: str, training: Any, micro: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     spec, _ = training("gan")
     whole, out = micro.run(spec, tmp_path / "whole"), tmp_path / "full"
     with pytest.raises(Interrupted):
-        micro.run(spec, out, should_stop=after(3))
+        micro.run(spec, out, should_stop=after(2))
     (checkpoint,) = (out / "checkpoint").iterdir()
     good = checkpoint.read_bytes()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, function, failure)
+        patch.setattr(os, function, full_disk)
         with pytest.raises(OSError, match="No space left"):
-            micro.run(spec, out, checkpoint_seconds=0.0)
+            micro.run(spec, out, should_stop=after(1))
+        assert micro.run(spec, out, checkpoint_seconds=0.0) == whole
+    told = capsys.readouterr().out
+    assert told.count("no checkpoint after step 3, nor later ones while this lasts; the trial goes on: [Errno 28]") == 1
+    assert told.count("no checkpoint") == 1
     assert [path.read_bytes() for path in (out / "checkpoint").iterdir()] == [good]
     assert not (out / ".checkpoint").exists()
     assert micro.run(spec, out) == whole
+
+
+def test_a_lost_lease_ends_a_training_at_its_next_checkpoint(tmp_path: Path) -> None:
+    out = tmp_path / "work"
+    out.mkdir()
+    steps = iter(Loop(Context({}, out, checkpoints=tmp_path / "checkpoint", checkpoint_seconds=0.0), 9, {}))
+    assert [next(steps), next(steps)] == [0, 1]
+    out.rename(tmp_path / ".work")
+    with pytest.raises(FileNotFoundError):
+        next(steps)
+
+
+class Clock:
+    """Time that passes when it is told to."""
+
+    now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.mark.parametrize(
+    ("wanted", "takes", "saves"),
+    [
+        (10.0, 0.0625, [11, 22, 33, 44, 55, 66, 77, 88, 99]),  # a hundred times that is less than 10 s
+        (10.0, 0.25, [11, 37, 63, 89]),
+        (0.0, 0.5, [1, 52]),
+        (10.0, 3.0, [11]),
+        (1000.0, 0.0, []),
+    ],
+)
+def test_checkpoints_take_less_than_a_hundredth_of_the_time(
+    wanted: float, takes: float, saves: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, found = Clock(), list[int]()
+
+    def save(checkpoints: Checkpoints, step: int, state: object) -> Path:
+        found.append(step)
+        clock.now += takes
+        return tmp_path
+
+    monkeypatch.undo()  # the spacing is the real one
+    monkeypatch.setattr(resuming, "time", clock)
+    monkeypatch.setattr(Checkpoints, "save", save)
+    context = Context({}, tmp_path, checkpoint_seconds=wanted)
+    for _ in Steps(context, 100, {}):
+        clock.now += 1.0
+    assert found == saves
+    assert context.measured.get("seconds_saving", 0.0) == pytest.approx(takes * len(saves))

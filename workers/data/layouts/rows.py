@@ -3,6 +3,7 @@
 import json
 import os
 import stat
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -140,18 +141,18 @@ def relative_files(folder: Path) -> Iterator[str]:
     """Paths of all files below `folder`, relative to it, with forward slashes. Linked folders are followed, each once
     and none back to a folder that the link lies in: circles of links would double the paths at every turn."""
     linked: set[Identity] = set()
-    left: list[tuple[str, tuple[Identity, ...]]] = [("", (_identity(folder),))]
+    left: deque[tuple[str, tuple[Identity, ...]]] = deque([("", (_identity(folder),))])
     while left:
-        below, above = left.pop()
+        below, above = left.popleft()
         for entry in _entries(folder / below):
             name = f"{below}{entry.name}"
             if not _is_folder(entry):
                 yield name
                 continue
             identity = _identity(Path(entry.path))
+            if identity in above or (entry.is_symlink() and identity in linked):
+                continue
             if entry.is_symlink():
-                if identity in linked or identity in above:
-                    continue
                 linked.add(identity)
             left.append((f"{name}/", (*above, identity)))
 

@@ -5,6 +5,8 @@ Predictions and labels are oriented: higher is better. The labels of a severity 
 numbers: srcc, krcc, plcc (raw) over all images of the set; absent when predictions are constant
 """
 
+from functools import partial
+
 import numpy as np
 from scipy import stats
 
@@ -12,6 +14,7 @@ from orchestrator.spec import Benchmark, FrIqa, Parent
 from workers.context import Context, Result
 from workers.data.iqa_sets import open_set
 from workers.predictions import iqa_quality, metric_quality
+from workers.resuming import Steps
 from workers.training import write_predictions
 from workers.weights import load_iqa_model, load_metric
 
@@ -19,16 +22,12 @@ from workers.weights import load_iqa_model, load_metric
 def run(spec: Benchmark, context: Context) -> Result:
     """Predicts every image of the set."""
     data = open_set(spec.data, context.sources)
-    folder = context.parent("model")
-
-    def tell(done: int) -> None:
-        context.report(done, len(data), {})
-
+    folder, work = context.parent("model"), partial(Steps, context)
     kind = spec.model.kind if isinstance(spec.model, Parent) else spec.model.KIND
     if kind == FrIqa.KIND:
-        prediction = metric_quality(load_metric(folder).to(context.device), data, tell)
+        prediction = metric_quality(load_metric(folder).to(context.device), data, work)
     else:
-        prediction = iqa_quality(load_iqa_model(folder).to(context.device), data, tell).double().numpy()
+        prediction = iqa_quality(load_iqa_model(folder).to(context.device), data, work).double().numpy()
     write_predictions(context, spec.KIND, data, spec.data.name, "test", prediction)
     return Result(numbers=correlations(prediction, data.quality))
 

@@ -7,9 +7,12 @@ numbers: validation_srcc (of the kept weights), validation_srcc_last (of the las
 (all channels equal)
 """
 
+from functools import partial
+
 from orchestrator.spec import FrIqa
 from workers.context import Context, Result
 from workers.losses.dists import Dists, fit, with_l2_pooling
+from workers.resuming import Steps
 from workers.statistics import quality_of, table
 from workers.training import Curves, write_predictions
 from workers.weights import initial_backbone, save_metric
@@ -22,7 +25,7 @@ def run(spec: FrIqa, context: Context) -> Result:
     fitted = fit(
         train.luminance, train.structure, train.quality,
         validation.luminance, validation.structure, validation.quality,
-        spec.fit,
+        spec.fit, partial(Steps, context, of="fit"),
     )  # fmt: skip
     curves = Curves()
     for step, (plcc, srcc) in enumerate(fitted.curve):

@@ -5,6 +5,7 @@ numbers: mean (over images), lower_better (1 when a lower score is better, else 
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from workers import artifacts, judges, training
 from workers.context import Context, Result
 from workers.data.photographs import to_tensor
 from workers.data.sr_pairs import Pair, evaluation_pairs
+from workers.resuming import Collected, Steps, Which
 
 MOST_PIXELS = 2**20
 """Of the images that are scored at once."""
@@ -38,10 +40,9 @@ def run(spec: Judging, context: Context) -> Result:
     pairs = evaluation_pairs(spec.test, context.sources, spec.scale)
     roles = ["restoration"] if spec.against is None else ["restoration", "against"]
     folders = [context.parent(role) / "images" for role in roles]
-    scores: list[float] = []
-    for some in judged(score, pairs, folders, context.device):
-        scores += some
-        context.report(len(scores), len(pairs), {})
+    scores = Collected()
+    for some in judged(score, pairs, folders, context.device, partial(Steps, context, parts={"scores": scores})):
+        scores.items += some
     training.write_scores(
         context,
         kind=spec.KIND,
@@ -50,17 +51,22 @@ def run(spec: Judging, context: Context) -> Result:
         split="test",
         image=[pair.image_name for pair in pairs],
         content=[pair.content for pair in pairs],
-        prediction=scores,
+        prediction=scores.items,
     )
-    return Result(numbers={"mean": float(np.mean(scores)), "lower_better": float(lower_better)})
+    return Result(numbers={"mean": float(np.mean(scores.items)), "lower_better": float(lower_better)})
 
 
 def judged(
-    score: Callable[..., list[float]], pairs: Sequence[Pair], folders: Sequence[Path], device: str
+    score: Callable[..., list[float]],
+    pairs: Sequence[Pair],
+    folders: Sequence[Path],
+    device: str,
+    which: Which = range,
 ) -> Iterator[list[float]]:
     """Scores of the pairs in order, some at a time. `folders` hold the images that `score` takes: before the reference
-    those of the first, after it those of the others."""
-    for group in alike(pairs):
+    those of the first, after it those of the others. `which` says which groups of pairs to score."""
+    groups = list(alike(pairs))
+    for group in map(groups.__getitem__, which(len(groups))):
         restored, *against = (_images(folder, group) for folder in folders)
         images = (restored, np.stack([pair.high for pair in group]), *against)
         yield score(*(to_tensor(image).to(device) for image in images))

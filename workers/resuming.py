@@ -2,7 +2,8 @@
 
 import pickle
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any, Protocol
 
 import torch
@@ -20,6 +21,50 @@ class Stateful(Protocol):
     def state_dict(self) -> dict[str, Any]: ...
 
     def load_state_dict(self, state: dict[str, Any], /) -> Any: ...
+
+
+Work = Callable[[int, Mapping[str, Stateful]], Iterable[int]]
+"""Takes how many steps there are and all that changes meanwhile; gives those to do, e.g. partial(Steps, context)."""
+Which = Callable[[int], Iterable[int]]
+"""The same, of work that says elsewhere what changes: `range` is all steps."""
+
+
+def at_once(steps: int, parts: Mapping[str, Stateful]) -> Iterable[int]:
+    """All steps, of work that is not interrupted."""
+    return range(steps)
+
+
+class Collected:
+    """What was computed so far, in order: numbers, tensors, or tuples of them."""
+
+    def __init__(self) -> None:
+        self.items: list[Any] = []
+
+    def state_dict(self) -> dict[str, Any]:
+        """For a checkpoint."""
+        return {"items": self.items}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """From a checkpoint."""
+        self.items = list(state["items"])
+
+
+class Images:
+    """PNG files below a folder that were written so far."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def state_dict(self) -> dict[str, Any]:
+        """For a checkpoint: the bytes of each."""
+        files = {str(path.relative_to(self.folder)): path.read_bytes() for path in self.folder.rglob("*.png")}
+        return {name: torch.frombuffer(bytearray(files[name]), dtype=torch.uint8) for name in sorted(files)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """From a checkpoint."""
+        for name, content in state.items():
+            (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (self.folder / name).write_bytes(content.numpy().tobytes())
 
 
 class Steps:

@@ -8,6 +8,7 @@ import hashlib
 import os
 import uuid
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from workers.data.iqa_sets import IqaSet, open_set
 from workers.losses.dists import channel_statistics
 from workers.models.backbones import Backbone
 from workers.predictions import by_reference
+from workers.resuming import Steps
 
 VERSION = 2
 """Raised by hand when l or s of a pair change: tables of before are then not found any more."""
@@ -43,12 +45,12 @@ class Table:
 
 def table(backbone: Backbone, spec: FrIqa, data: IqaData, context: Context) -> Table:
     """The table of `data` under `backbone`, which is built from `spec` and in evaluation mode; computed once a node."""
-    opened = open_set(data, context.sources)
-    file = context.sources.cache / "statistics" / f"{_address(spec, data)}.npy"
+    opened, address = open_set(data, context.sources), _address(spec, data)
+    file = context.sources.cache / "statistics" / f"{address}.npy"
     try:  # mapped, not read: the fit takes what it needs. Copy on write, because torch wants writable memory
         values = np.load(file, mmap_mode="c")
     except (FileNotFoundError, ValueError, EOFError):  # or cut short
-        _write(file, _statistics(backbone, opened, context).numpy())
+        _write(file, _statistics(backbone, opened, context, address).numpy())
         values = np.load(file, mmap_mode="c")
     luminance, structure = torch.from_numpy(values).chunk(2, 1)
     return Table(opened, luminance, structure)
@@ -61,15 +63,30 @@ def quality_of(table: Table, alpha: Tensor, beta: Tensor) -> np.ndarray:
     return quality
 
 
+class Rows:
+    """[l, s] of all pairs, (N, 2C) float32 on the CPU, as far as they are computed."""
+
+    def __init__(self, pairs: int, channels: int) -> None:
+        self.values = torch.zeros(pairs, 2 * channels)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """For a checkpoint."""
+        return {"values": self.values}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """From a checkpoint."""
+        self.values.copy_(state["values"])
+
+
 @torch.no_grad()
-def _statistics(backbone: Backbone, data: IqaSet, context: Context) -> Tensor:
+def _statistics(backbone: Backbone, data: IqaSet, context: Context, address: str = "") -> Tensor:
     """[l, s] of all pairs, (N, 2C) float32 on the CPU. The features of a reference, which many pairs share, are not
     computed for each of them: that would be half of the work."""
-    rows = torch.empty(len(data), 2 * (3 + sum(backbone.channels)))
-    for done, (indices, reference, distorted) in enumerate(by_reference(data, context.device)):
-        rows[indices] = torch.cat(channel_statistics(backbone, distorted, reference), 1).cpu()
-        context.report(done, 0, {})
-    return rows
+    rows = Rows(len(data), 3 + sum(backbone.channels))
+    which = partial(Steps, context, parts={"rows": rows}, of=address)
+    for indices, reference, distorted in by_reference(data, context.device, which):
+        rows.values[indices] = torch.cat(channel_statistics(backbone, distorted, reference), 1).cpu()
+    return rows.values
 
 
 def _address(spec: FrIqa, data: IqaData) -> str:

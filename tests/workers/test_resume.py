@@ -1,4 +1,4 @@
-"""A training that was interrupted, wherever and however often, ends with the bytes of one that was not."""
+"""A trial that was interrupted, wherever and however often, ends with the bytes of one that was not."""
 
 import errno
 import os
@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 import torch
 
-from workers import resuming, super_resolution
+from workers import judging, predictions, resuming, super_resolution
 from workers.checkpoints import Checkpoints, step_of
 from workers.context import Context, Interrupted
 from workers.resuming import Steps
+from workers.sources import Sources
 from workers.training import Curves, Loop
 
 # Long enough to be interrupted in every phase: between validations, in the discriminator's warm-up, after calibration.
@@ -24,20 +25,35 @@ SETTINGS: dict[str, dict[str, int]] = {
     "fr": {"steps": 4, "evaluate_every": 2},
     "nr": {"steps": 4, "evaluate_every": 2},
 }
+OTHERS = {
+    "fr_iqa": 4 + 2 + 6,  # batches of both data sets, then iterations of the fit
+    "bicubic": 2,
+    "restoration": 2,
+    "psnr": 2,
+    "piqe": 2,
+    "artifacts": 2,
+    "benchmark": 3,
+    "iqa-benchmark": 3,
+}
+"""Trials of the other kinds, and their steps."""
 
 
 @pytest.fixture(autouse=True)
 def _measured_and_saved_at_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    """So that trainings of a few steps have the checkpoints of long ones."""
+    """So that trials of a few steps have the checkpoints and batches of long ones."""
     monkeypatch.setattr(super_resolution, "STEPS_APART", 1)
+    monkeypatch.setattr(predictions, "BATCH", 4)
+    monkeypatch.setattr(judging, "MOST_PIXELS", 1)
     monkeypatch.setattr(Steps, "SPACING", 0.0)
 
 
 @pytest.fixture
 def training(micro: Any, retrained: Any) -> Callable[[str], tuple[Any, int]]:
-    """name -> (spec, number of steps of its loop)."""
+    """name -> (spec, number of its steps)."""
 
     def get(name: str) -> tuple[Any, int]:
+        if name in OTHERS:
+            return micro.trial(name), OTHERS[name]
         settings = SETTINGS[name]
         return retrained(micro.trial(name), **settings), settings["steps"] + settings.get("discriminator_warmup", 0)
 
@@ -58,20 +74,48 @@ def after(steps: int, error: BaseException | None = None) -> Callable[[], bool]:
     return should_stop
 
 
-@pytest.mark.parametrize("name", SETTINGS)
+@pytest.mark.parametrize("name", [*SETTINGS, *OTHERS])
 def test_resumes_bit_by_bit_after_every_step(name: str, training: Any, micro: Any, tmp_path: Path) -> None:
+    """As a worker does: in another folder, of which only the checkpoint is the same."""
     spec, steps = training(name)
-    whole = micro.run(spec, tmp_path / "whole")
-    assert any(path.startswith("weights/") for path in whole.files)
+    whole, asked = micro.run(spec, tmp_path / "whole"), list[int]()
     for step in range(1, steps + 1):
-        out = tmp_path / str(step)
-        with pytest.raises(Interrupted, match=f"after step {step} of {steps}"):
-            micro.run(spec, out, should_stop=after(step))
-        assert not (out / "weights").exists()
-        assert micro.run(spec, out) == whole
+        kept = {"checkpoints": tmp_path / f"{step}/kept", "sources": Sources(cache=tmp_path / f"{step}/cache")}
+        asked.clear()
+        (tmp_path / str(step)).mkdir()
+        with pytest.raises(Interrupted, match="stopped on request after step"):
+            micro.run(spec, tmp_path / f"{step}/first", should_stop=after(step), **kept)
+        assert not (tmp_path / f"{step}/first/scores.parquet").exists()
+        assert not (tmp_path / f"{step}/first/weights").exists()
+        again = micro.run(spec, tmp_path / f"{step}/second", should_stop=lambda: bool(asked.append(0)), **kept)
+        assert again == whole
+        assert len(asked) == steps - step, "nothing is done twice"
 
 
-@pytest.mark.parametrize("name", SETTINGS)
+@pytest.mark.parametrize("name", OTHERS)
+def test_each_kind_says_how_far_it_is(
+    name: str, training: Any, micro: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec, steps = training(name)
+    monkeypatch.setattr(Steps, "REPORT_SECONDS", -1.0)
+    heard: list[tuple[int, int]] = []
+    micro.run(spec, tmp_path / "out", report=lambda step, of, values: heard.append((step, of)))
+    parts = [4, 2, 6] if name == "fr_iqa" else [steps]
+    assert heard == [(step, of) for of in parts for step in range(1, of + 1)]
+
+
+def test_a_fit_goes_on_where_the_tables_of_its_data_are_not(training: Any, micro: Any, tmp_path: Path) -> None:
+    """On another node they are computed again."""
+    spec, steps = training("fr_iqa")
+    whole = micro.run(spec, tmp_path / "whole")
+    for step in (1, 5, steps):
+        kept = tmp_path / f"kept-{step}"
+        with pytest.raises(Interrupted):
+            micro.run(spec, tmp_path / f"first-{step}", should_stop=after(step), checkpoints=kept)
+        assert micro.run(spec, tmp_path / f"second-{step}", checkpoints=kept) == whole
+
+
+@pytest.mark.parametrize("name", [*SETTINGS, "fr_iqa"])
 def test_resumes_twice_beside_a_half_written_checkpoint(name: str, training: Any, micro: Any, tmp_path: Path) -> None:
     spec, steps = training(name)
     whole, out = micro.run(spec, tmp_path / "whole"), tmp_path / "twice"
@@ -83,17 +127,17 @@ def test_resumes_twice_beside_a_half_written_checkpoint(name: str, training: Any
     assert micro.run(spec, out) == whole
 
 
-@pytest.mark.parametrize("name", SETTINGS)
+@pytest.mark.parametrize("name", [*SETTINGS, *OTHERS])
 def test_a_killed_run_goes_on_from_the_last_timed_checkpoint(
     name: str, training: Any, micro: Any, tmp_path: Path
 ) -> None:
     spec, steps = training(name)
     whole, out = micro.run(spec, tmp_path / "whole"), tmp_path / "killed"
     with pytest.raises(KeyboardInterrupt):
-        micro.run(spec, out, checkpoint_seconds=0.0, should_stop=after(3, KeyboardInterrupt()))
+        micro.run(spec, out, checkpoint_seconds=0.0, should_stop=after(2, KeyboardInterrupt()))
     asked: list[int] = []
     assert micro.run(spec, out, should_stop=lambda: bool(asked.append(0))) == whole
-    assert len(asked) == steps - 2  # the kill came before step 3 was saved
+    assert len(asked) == steps - 1  # the kill came before step 2 was saved
 
 
 def test_checkpoints_wait_for_their_time(training: Any, micro: Any, tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from torch.nn.grad import conv2d_input
 
 from orchestrator import spec
 from workers.models.backbones import Backbone
+from workers.resuming import Collected, Work, at_once
 
 C1 = C2 = 1e-6  # official DISTS
 
@@ -193,27 +194,29 @@ def fit(
     validation_s: Tensor,
     validation_quality: Tensor,
     settings: spec.MetricFit,
+    work: Work = at_once,
 ) -> Fitted:
     """alpha and beta that correlate best with quality (higher is better), from tables of `channel_statistics`.
 
     Full-batch Adam on a softmax over all 2C weights maximises the Pearson correlation of -D with the training quality,
     from exactly uniform weights. The weights with the best validation SRCC are kept, uniform ones being the first
-    candidate and the earlier one winning a tie. Deterministic. l and s are N x C, quality is (N,).
-    Raises ValueError for tables that do not fit each other, values that are not finite, or quality that is constant.
+    candidate and the earlier one winning a tie. Deterministic. l and s are N x C, quality is (N,). `work`: for a fit
+    that may be interrupted. Raises ValueError for tables that do not fit each other, values that are not finite, or
+    quality that is constant.
     """
     train, quality = _table("train", train_l, train_s, train_quality)
     validation, validation_labels = _table("validation", validation_l, validation_s, validation_quality)
-    logits = torch.zeros(train.shape[1], dtype=torch.float64, requires_grad=True)
-    optimizer = torch.optim.Adam([logits], lr=settings.learning_rate)
-    tried, plccs = [], []
-    for _ in range(settings.iterations + 1):
-        weights = logits.softmax(0)
+    parameters = nn.ParameterDict({"logits": torch.zeros(train.shape[1], dtype=torch.float64)})
+    optimizer = torch.optim.Adam(parameters.values(), lr=settings.learning_rate)
+    found = Collected()
+    for _ in work(settings.iterations + 1, {"parameters": parameters, "optimizer": optimizer, "found": found}):
+        weights = parameters["logits"].softmax(0)
         plcc = _pearson(-(train @ weights), quality)
-        tried.append(weights.detach())
-        plccs.append(plcc.item())
+        found.items.append((weights.detach(), plcc.item()))
         optimizer.zero_grad()
         (-plcc).backward()
         optimizer.step()
+    tried, plccs = zip(*found.items, strict=True)
     # Of all candidates at once: one by one, Spearman would take as long as the training of the weights.
     ranks = _ranks(-(torch.stack(tried) @ validation.T))
     srccs = _pearson(ranks, _ranks(validation_labels).expand_as(ranks)).tolist()

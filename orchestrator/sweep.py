@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 import shutil
-import socket
 import subprocess
 from collections import Counter
 from contextlib import ExitStack
@@ -16,7 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from orchestrator import checks, cost, integrity, matrix, naming, plan, preflight, show
-from orchestrator.driving import Addresses, Listener, Stop
+from orchestrator.driving import Addresses, Listener, Stop, forget_dead, stop_name
 from orchestrator.forecast import Forecast, forecast, memory_faults, shares
 from orchestrator.grid import LAST_SWEEP, RESULTS, GridError, load
 from orchestrator.identity import Address, key
@@ -133,6 +132,7 @@ def run(file: Path, out: Console) -> int:
     sweep.results.mkdir(parents=True, exist_ok=True)
     write_atomic(LAST_SWEEP, f"{file}\n")
     sweep.store.tidy((node.kind, node.key) for node in sweep.plan.nodes.values() if node.status in FINISHED)
+    forget_dead(sweep.store)
     show.plan(out, sweep.grid.name, sweep.study.cells, sweep.plan, sweep.names, why=False, basis=sweep.basis())
     if not sweep.plan.to_do() and _is_up_to_date(sweep):
         out.print(f"nothing to do: every trial is finished and {sweep.results}/report.html is up to date")
@@ -206,7 +206,7 @@ def _reopen(sweep: Sweep, damaged: dict[Address, str], out: Console) -> None:
 def _run_trials(sweep: Sweep, mirror: Any, out: Console) -> int:
     from orchestrator import schedule  # imports ray, which a finished sweep does not need
 
-    stop = Stop(sweep.store, f"{socket.gethostname()}-{os.getpid()}")
+    stop = Stop(sweep.store, stop_name(os.getpid()))
     for name in sweep.store.stops_requested() & {stop.name, *sweep.plan.nodes}:  # of a killed driver of this number
         sweep.store.forget_stop(name)
     with ExitStack() as while_running:

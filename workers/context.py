@@ -39,7 +39,7 @@ class Context:
     count_flops: bool = False
     """Whether to count floating-point operations into `measured`: it slows a trial, so only rehearsals ask for it."""
     measured: dict[str, float] = field(default_factory=dict)
-    """What the trial cost, for its record: seconds_per_step, flops_per_step."""
+    """What the trial cost, for its record: seconds_per_step, flops_per_step; first_step: after how many it went on."""
     report: Callable[[int, int, Mapping[str, float]], None] = _unheard
     """Takes (step, of how many, values) now and then."""
     should_stop: Callable[[], bool] = _never

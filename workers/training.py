@@ -108,6 +108,7 @@ class Loop:
 
     def __iter__(self) -> Iterator[int]:
         first = self._resume()
+        self.context.measured["first_step"] = float(first)
         saved = reported = time.monotonic()
         for step in range(first, self.steps):
             if self.context.count_flops and step == max(0, self.steps - 2):  # the last one may evaluate, too

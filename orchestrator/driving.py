@@ -1,5 +1,7 @@
 """What a sweep's driver and its caller tell each other: how it ended, a request to stop, and who listens meanwhile."""
 
+import os
+import socket
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -48,6 +50,30 @@ class Stop:
     def _ask(self) -> None:
         with suppress(OSError):  # the store is full or does not answer: this sweep starts no more all the same
             self.store.request_stop(self.name)
+
+
+def stop_name(process: int) -> str:
+    """Under which the driver that is this process of this machine asks its trials to end."""
+    return f"{socket.gethostname()}-{process}"
+
+
+def forget_dead(store: Store) -> None:
+    """Takes back the requests of drivers of this machine that are gone: who is told twice to stop, or is killed, leaves
+    its own behind."""
+    for name in store.stops_requested():
+        process = name.rpartition("-")[2]
+        if process.isdecimal() and name == stop_name(int(process)) and not _lives(int(process)):
+            store.forget_stop(name)
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:  # somebody else's
+        return True
+    return True
 
 
 @dataclass(frozen=True)

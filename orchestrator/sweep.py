@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 import shutil
-import socket
 import subprocess
 from collections import Counter
 from contextlib import ExitStack
@@ -16,12 +15,11 @@ from rich.console import Console
 from rich.markup import escape
 
 from orchestrator import checks, cost, integrity, matrix, naming, plan, preflight, show
-from orchestrator.driving import Addresses, Listener, Stop
+from orchestrator.driving import Addresses, Listener, Stop, forget_dead, stop_name
 from orchestrator.forecast import Forecast, forecast, memory_faults, shares
 from orchestrator.grid import LAST_SWEEP, RESULTS, GridError, load
 from orchestrator.identity import Address, key
 from orchestrator.interrupts import EXIT_INTERRUPTED, draining
-from orchestrator.lease import born
 from orchestrator.manifests import Manifests, requests
 from orchestrator.matrix import FACTORS
 from orchestrator.progress import Progress, Tally
@@ -134,6 +132,7 @@ def run(file: Path, out: Console) -> int:
     sweep.results.mkdir(parents=True, exist_ok=True)
     write_atomic(LAST_SWEEP, f"{file}\n")
     sweep.store.tidy((node.kind, node.key) for node in sweep.plan.nodes.values() if node.status in FINISHED)
+    forget_dead(sweep.store)
     show.plan(out, sweep.grid.name, sweep.study.cells, sweep.plan, sweep.names, why=False, basis=sweep.basis())
     if not sweep.plan.to_do() and _is_up_to_date(sweep):
         out.print(f"nothing to do: every trial is finished and {sweep.results}/report.html is up to date")
@@ -209,9 +208,9 @@ def _reopen(sweep: Sweep, damaged: dict[Address, str], out: Console) -> None:
 def _run_trials(sweep: Sweep, mirror: Any, out: Console) -> int:
     from orchestrator import schedule  # imports ray, which a finished sweep does not need
 
-    stop = Stop(sweep.store, f"{socket.gethostname()}-{os.getpid()}")
+    stop = Stop(sweep.store, stop_name(os.getpid()))
     for name in sweep.store.stops_requested():
-        if name.removeprefix(RETRY) in sweep.plan.nodes or name == stop.name or _of_the_dead(name):
+        if name.removeprefix(RETRY) in sweep.plan.nodes or name == stop.name:  # of a killed driver of this number
             sweep.store.forget_stop(name)
     with ExitStack() as while_running:
 
@@ -243,12 +242,6 @@ def _run_trials(sweep: Sweep, mirror: Any, out: Console) -> int:
     if "without input" in states:
         return EXIT_DAMAGED
     return EXIT_INCOMPLETE if incomplete else EXIT_DONE
-
-
-def _of_the_dead(stop: str) -> bool:
-    """Whether a request to stop is that of a driver of this machine that was ended before it could take it back."""
-    host, _, process = stop.rpartition("-")
-    return host == socket.gethostname() and process.isdecimal() and not born(int(process))
 
 
 def _mirror_only(mirror: Any) -> int:

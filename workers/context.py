@@ -39,7 +39,8 @@ class Context:
     count_flops: bool = False
     """Whether to count floating-point operations into `measured`: it slows a trial, so only rehearsals ask for it."""
     measured: dict[str, float] = field(default_factory=dict)
-    """What the trial cost, for its record: seconds_per_step, flops_per_step, seconds_saving (checkpoints)."""
+    """What the trial cost, for its record: seconds_per_step, flops_per_step, seconds_saving (checkpoints); first_step:
+    after how many steps it went on from a checkpoint."""
     report: Callable[[int, int, Mapping[str, float]], None] = _unheard
     """Takes (step, of how many, values) now and then."""
     should_stop: Callable[[], bool] = _never

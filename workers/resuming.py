@@ -87,6 +87,7 @@ class Steps:
 
     def __iter__(self) -> Iterator[int]:
         first = self._resume()
+        self.context.measured["first_step"] = float(first)
         saved = reported = time.monotonic()
         pause = self.context.checkpoint_seconds
         for step in range(first, self.steps):

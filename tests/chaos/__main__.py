@@ -21,7 +21,7 @@ from orchestrator.sweep import provenance
 from tests.bench.__main__ import replace
 from tests.chaos.arena import Arena
 from tests.chaos.clusters import cluster
-from tests.chaos.faults import FAULTS, NODES, ROUNDS, Struck
+from tests.chaos.faults import FAULTS, NODES, ROUNDS
 
 DOCUMENT = Path("docs/reliability.md")
 LOG = Path("docs/reliability-rounds.jsonl")
@@ -33,10 +33,12 @@ class Round:
 
     kind: str
     seed: int
-    struck: Struck
+    struck: dict[str, bool]
     seconds: float
     commit: str
     lie: str = ""
+    dirty: bool | None = None
+    """Whether the code was changed since the commit; None where nobody knows."""
 
 
 def main() -> int:
@@ -91,11 +93,10 @@ def run(kind: str, seed: int, folder: Path, undisturbed: Arena) -> Round:
     place, started = folder / f"{kind}-{seed}", time.monotonic()
     chance = random.Random(f"{kind} {seed}")
     arena, lie = Arena(place, undisturbed), ""
-    struck: Struck = {}
     try:
         with cluster(NODES[kind]) if kind in NODES else nullcontext() as nodes:
             arena.cluster = nodes.address if nodes else ""
-            struck = ROUNDS[kind](arena, chance)
+            ROUNDS[kind](arena, chance)
     except Exception as error:  # also one of the round's own: it is shown, and the next rounds run
         lie = f"{type(error).__name__}: {error}"
     finally:
@@ -103,7 +104,8 @@ def run(kind: str, seed: int, folder: Path, undisturbed: Arena) -> Round:
         arena.process.wait()
     if not lie:
         shutil.rmtree(place)
-    return Round(kind, seed, struck, time.monotonic() - started, provenance()["git_commit"] or "", lie)
+    made, seconds = provenance(), time.monotonic() - started
+    return Round(kind, seed, arena.struck, seconds, made["git_commit"] or "", lie, made["git_dirty"])
 
 
 def table(rounds: list[Round]) -> str:
@@ -120,7 +122,7 @@ def table(rounds: list[Round]) -> str:
             lines.append(
                 f"| {(what.__doc__ or '').rstrip('.')} (`{kind}`) | {len(of_kind)} | {broken} | {seconds:.0f} |"
             )
-    commits = ", ".join(dict.fromkeys(one.commit[:12] for one in rounds))
+    commits = ", ".join(dict.fromkeys(one.commit[:12] + " with changes" * bool(one.dirty) for one in rounds))
     return "\n".join([*lines, "", f"`make chaos`, commits {commits}."])
 
 

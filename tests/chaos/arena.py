@@ -2,12 +2,14 @@
 
 import contextlib
 import random
+import re
 import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -19,6 +21,11 @@ from tests.integration.sweeping import PATIENCE, Folder
 GRID = (Path(__file__).parent / "grid.yaml").read_text()
 ORPHAN_SECONDS = 10.0
 GONE = (psutil.STATUS_STOPPED, psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
+AT_ONCE_SECONDS = 10.0
+"""In which a driver that was interrupted twice must be gone, on a busy machine."""
+LEFT = ("checkpoint", "*work.*", "FAILED", "stop/*", ".*")
+KEPT = ".lock"
+"""Whose turn it is to replace a stale lock (lease.py)."""
 MOST_RUNS = 3
 """Runs of the command after which a disturbed sweep must have ended as it should."""
 
@@ -37,6 +44,8 @@ class Arena(Folder):
         self.seconds = undisturbed.seconds if undisturbed else 0.0
         """How long the undisturbed sweep took."""
         self.family: set[psutil.Process] = set()
+        self.struck: dict[str, bool] = {}
+        """Whether each fault came before the sweep had ended: one that came too late has tested nothing."""
         if undisturbed:  # what its preflight found: the same for every round
             self.store.root.mkdir(parents=True)
             for name in ("manifests.json", "sources.json"):
@@ -95,15 +104,32 @@ class Arena(Folder):
             time.sleep(0.02)
         return None
 
-    def strike_driver(self, number: signal.Signals, chance: random.Random, part: float = 1.0) -> bool:
-        """Starts the sweep and sends its driver a signal at a random moment; whether it still ran. Its exit code must
-        say so, also where neither Python nor Ray was there yet."""
+    def strike_driver(self, signals: Sequence[signal.Signals], chance: random.Random, part: float = 1.0) -> bool:
+        """Starts the sweep and sends its driver signals at a random moment, one within a second of the other; whether
+        it still ran. Its exit code must say so."""
         process = self.start()
         struck = self.moment(chance, process, part)
-        process.send_signal(number)
-        self.end(process, 0, -number, *([] if number == signal.SIGKILL else [EXIT_INTERRUPTED]))
+        begun, struck_at = bool(self.output()), time.time()
+        for number in signals[:-1]:
+            process.send_signal(number)
+            self._look(process, chance.uniform(0, 1))
+        process.send_signal(signals[-1])
+        last = time.monotonic()
+        self.end(process, self._codes(signals[-1], begun, struck_at))
+        if len(signals) > 1 and (seconds := time.monotonic() - last) > AT_ONCE_SECONDS:
+            raise Lie(f"interrupted twice, the driver took {seconds:.0f} s to end")
         self.check_no_orphans()
         return struck
+
+    def _codes(self, number: signal.Signals, begun: bool, struck_at: float) -> Iterator[int]:
+        """Exit codes that a driver may end with, asked when it has ended. It hears of signals before it says anything,
+        until Python leaves it, with all done."""
+        yield -number if number == signal.SIGKILL else EXIT_INTERRUPTED
+        if not begun:
+            yield -number
+        stamp = self.path / "results/micro/sweep.json"
+        if stamp.exists() and stamp.stat().st_mtime <= struck_at:
+            yield from (0, -number)
 
     def check_no_orphans(self) -> None:
         """Nothing that the driver started, or that this started, lives on."""
@@ -111,11 +137,11 @@ class Arena(Folder):
         if left:
             raise Lie(f"{len(left)} processes outlive the driver: {[process.name() for process in left]}")
 
-    def end(self, process: subprocess.Popen[bytes], *allowed: int) -> int:
+    def end(self, process: subprocess.Popen[bytes], allowed: Iterable[int] = (0,)) -> int:
         """Waits for the end of a sweep, whose exit code must be one of these."""
-        code = process.wait(timeout=PATIENCE)
-        if code not in allowed:
-            raise Lie(f"exit code {code} instead of {allowed}: {self.output()[-800:]}")
+        code, codes = process.wait(timeout=PATIENCE), set(allowed)
+        if code not in codes:
+            raise Lie(f"exit code {code} instead of {codes}: {self.output()[-800:]}")
         return code
 
     def settle(self) -> int:
@@ -140,11 +166,28 @@ class Arena(Folder):
                 raise Lie(f"other {what}: {differ[:5]}")
         for kind, key in self.undisturbed.store.index():
             # The record's: a kill right after DONE may keep the end out of the file.
-            outcomes = [attempt["outcome"] for attempt in self.store.record(kind, key)["attempts"]]
+            record = self.store.record(kind, key)
+            outcomes = [attempt["outcome"] for attempt in record["attempts"]]
             if not damaged and outcomes.count("done") != 1:
                 raise Lie(f"{kind}/{key} was finished {outcomes.count('done')} times: {outcomes}")
             if not damaged and outcomes.count("started") > 1 + strikes:
                 raise Lie(f"{kind}/{key} was started {outcomes.count('started')} times: {outcomes}")
-        left = [path for name in ("checkpoint", "*work.*", "FAILED", "stop/*") for path in self.store.root.rglob(name)]
-        if left:
+            first, stopped = record["measured"].get("first_step", 0), stopped_after(record["attempts"])
+            if not damaged and first < stopped and kind != "fr_iqa":  # whose steps are those of several works
+                raise Lie(f"{kind}/{key} went on after step {first:g}, and was interrupted after step {stopped}")
+        if left := leftovers(self.store.root):
             raise Lie(f"left behind: {left[:5]}")
+        if held := list(self.workers()):
+            raise Lie(f"trials are claimed: {held}")
+
+
+def stopped_after(attempts: list[dict[str, Any]]) -> int:
+    """The last step of a training that was interrupted, whose checkpoint the next attempt must have gone on from; 0
+    where none was."""
+    notes = (str(attempt.get("note")) for attempt in attempts if attempt["outcome"] == "interrupted")
+    return max((int(found[1]) for note in notes if (found := re.search(r"after step (\d+) of", note))), default=0)
+
+
+def leftovers(folder: Path) -> list[Path]:
+    """What nobody needs below a folder of a store in which all is finished."""
+    return [path for name in LEFT for path in folder.rglob(name) if path.name != KEPT]

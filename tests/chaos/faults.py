@@ -1,17 +1,18 @@
 """What is done to a sweep. A round takes an arena in which nothing has run and a chance of its own; it strikes with
-each of its faults, in an order of chance where one can follow the other, settles, checks, and returns which of them
-struck: a fault that came too late has tested nothing.
+each of its faults, in an order of chance where one can follow the other, notes in the arena which of them struck,
+settles, and checks.
 """
 
 import json
 import random
 import shutil
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
 import psutil
@@ -19,17 +20,18 @@ import psutil
 from orchestrator import integrity
 from orchestrator.identity import key
 from orchestrator.store import identity_record
-from tests.chaos.arena import Arena, Lie
+from tests.chaos.arena import Arena, Lie, leftovers
 
 FAULTS = {
     "driver_killed": "SIGKILL of the driver",
     "interrupted": "Ctrl-C",
+    "interrupted_twice": "Ctrl-C twice within a second",
     "terminated": "SIGTERM to the driver",
     "trial_killed": "SIGKILL of a trial's process: the sweep itself goes on",
     "mlflow_locked": "Another process locks MLflow's database for the rest of the sweep",
     "trial_hung": "SIGSTOP of a trial's process, which the sweep ends after `hang_seconds`",
     "mlflow_deleted": "MLflow's database is removed while the sweep runs",
-    "mlflow_down": "MLflow's server does not answer during the whole sweep",
+    "mlflow_down": "MLflow's server refuses or never answers during the whole sweep",
     "mlflow_read_only": "MLflow's database, which has some trials, is on a disk that has become read-only",
     "disk_full": "No space left on device, in the store or in all of results/",
     "damaged": "Three files of the store, of any kind, are cut short or a bit flips",
@@ -38,78 +40,85 @@ FAULTS = {
     "node_hung": "A node that runs a trial stops answering (SIGSTOP of its processes), and comes back after the sweep",
     "node_drained": "A node that runs a trial is told that it will be taken away in a second, and is",
 }
-Struck = dict[str, bool]
-Round = Callable[[Arena, random.Random], Struck]
+Round = Callable[[Arena, random.Random], None]
+DRIVER = {
+    "driver_killed": [signal.SIGKILL],
+    "interrupted": [signal.SIGINT],
+    "interrupted_twice": [signal.SIGINT, signal.SIGINT],
+    "terminated": [signal.SIGTERM],
+}
 
 
-def driver(arena: Arena, chance: random.Random) -> Struck:
+def driver(arena: Arena, chance: random.Random) -> None:
     """The driver is ended three times."""
-    signals = {"driver_killed": signal.SIGKILL, "interrupted": signal.SIGINT, "terminated": signal.SIGTERM}
-    order = chance.sample(list(signals), 3)
-    struck = {name: arena.strike_driver(signals[name], chance, part=1 / 3) for name in order}
+    names = ["driver_killed", chance.choice(["interrupted", "interrupted_twice"]), "terminated"]
+    for name in chance.sample(names, 3):
+        arena.struck[name] = arena.strike_driver(DRIVER[name], chance, part=1 / 3)
     arena.settle()
     arena.check(strikes=3)
-    return struck
 
 
-def locked(arena: Arena, chance: random.Random) -> Struck:
+def locked(arena: Arena, chance: random.Random) -> None:
     """A trial's process dies, then MLflow's database is locked."""
     process = arena.start()
-    killed = _signal_a_worker(arena, chance, process, signal.SIGKILL)
+    arena.struck["trial_killed"] = _signal_a_worker(arena, chance, process, signal.SIGKILL)
     struck = _database(arena, process) and arena.moment_of_trials(chance, process, part=1 / 2)
+    arena.struck["mlflow_locked"] = struck
     lock = sqlite3.connect(arena.path / "results/mlflow.db", timeout=60)
     lock.execute("BEGIN EXCLUSIVE")
-    arena.end(process, 0)
+    arena.end(process)
     lock.rollback()
     lock.close()
     _check_filled(arena)
-    return {"trial_killed": killed, "mlflow_locked": struck}
 
 
-def deleted(arena: Arena, chance: random.Random) -> Struck:
+def deleted(arena: Arena, chance: random.Random) -> None:
     """A trial's process hangs, and MLflow's database is removed meanwhile."""
     process = arena.start()
-    hung = _signal_a_worker(arena, chance, process, signal.SIGSTOP)
+    arena.struck["trial_hung"] = _signal_a_worker(arena, chance, process, signal.SIGSTOP)
     struck = _database(arena, process) and arena.moment_of_trials(chance, process, part=1 / 2)
+    arena.struck["mlflow_deleted"] = struck
     for file in (arena.path / "results").glob("mlflow.db*"):
         file.unlink()
-    arena.end(process, 0)
+    arena.end(process)
     arena.check_no_orphans()
     _check_filled(arena)
-    return {"trial_hung": hung, "mlflow_deleted": struck}
 
 
 def _signal_a_worker(
     arena: Arena, chance: random.Random, process: subprocess.Popen[bytes], number: signal.Signals
 ) -> bool:
-    if found := arena.a_worker(chance, process, part=1 / 2):
-        with suppress(psutil.Error):
+    """At a random moment; whether there was one to be sent a signal."""
+    with suppress(psutil.NoSuchProcess):
+        if found := arena.a_worker(chance, process, part=1 / 2):
             found[0].send_signal(number)
-    return found is not None
+            return True
+    return False
 
 
-def tracking(arena: Arena, chance: random.Random) -> Struck:
+def tracking(arena: Arena, chance: random.Random) -> None:
     """No MLflow at all at first, then one that cannot be written any more."""
-    _track(arena, f"http://127.0.0.1:{chance.randrange(1, 1024)}")
-    arena.end(arena.start(), 0)
+    with silent_port() if chance.random() < 0.5 else nullcontext(chance.randrange(1, 1024)) as port:
+        _track(arena, f"http://127.0.0.1:{port}")
+        arena.end(arena.start())
     if "MLflow was not filled" not in arena.output():
         raise Lie("does not say that MLflow was not filled")
+    arena.struck["mlflow_down"] = True
     _track(arena, "tracking/mlflow.db")
     with small_disk(arena.path / "tracking") as remount:
         process = arena.start()
-        struck = _there(arena.path / "tracking/mlflow.db", process)
+        arena.struck["mlflow_read_only"] = _there(arena.path / "tracking/mlflow.db", process)
         with suppress(subprocess.TimeoutExpired):
             process.wait(chance.uniform(0, 2))
         process.kill()
-        arena.end(process, 0, -signal.SIGKILL)
+        arena.end(process, (0, -signal.SIGKILL))
         remount("ro")
-        arena.end(arena.start(), 0)
+        arena.end(arena.start())
         remount("rw")
         _check_filled(arena)
-    return {"mlflow_down": True, "mlflow_read_only": struck}
 
 
-def disk(arena: Arena, chance: random.Random) -> Struck:
+def disk(arena: Arena, chance: random.Random) -> None:
     """The disk fills up; what is on it is damaged afterwards."""
     place = arena.store.root if chance.random() < 0.5 else arena.store.root.parent
     with small_disk(place) as resize:
@@ -117,14 +126,16 @@ def disk(arena: Arena, chance: random.Random) -> Struck:
         arena.moment(chance, process)
         used = sum(file.stat().st_blocks * 512 for file in place.rglob("*") if file.is_file())
         resize(f"size={used + chance.randrange(500_000)}")
-        code = arena.end(process, 0, 1, 2)
+        code = arena.end(process, (0, 1, 2))
         told = "space left" in arena.output()
+        arena.struck["disk_full"] = told or code != 0
         if code and not told and "MLflow was not filled" not in arena.output():
             raise Lie(f"does not say that the disk is full: {arena.output()[-800:]}")
         if "Traceback" in arena.output():
             raise Lie(f"a traceback: {arena.output()[-800:]}")
         resize(ROOMY)
         files = sorted(path for path in arena.store.root.rglob("*") if path.is_file() and path.stat().st_size)
+        arena.struck["damaged"] = bool(files)
         for file in chance.sample(files, min(len(files), 3)):
             content = bytearray(file.read_bytes())
             if chance.random() < 0.5:
@@ -141,10 +152,9 @@ def disk(arena: Arena, chance: random.Random) -> Struck:
             raise Lie(f"fsck: {output[-800:]}")
         arena.settle()
         arena.check(strikes=99, damaged=True)
-    return {"disk_full": told or code != 0, "damaged": bool(files)}
 
 
-def writes(arena: Arena, chance: random.Random) -> Struck:
+def writes(arena: Arena, chance: random.Random) -> None:
     """A trial's process is killed before a change of the store."""
     assert arena.undisturbed
     shutil.copytree(arena.undisturbed.path, arena.path, dirs_exist_ok=True)
@@ -173,50 +183,56 @@ def writes(arena: Arena, chance: random.Random) -> Struck:
     last = chance.randint(1, int(output.split()[-1])) if code == 0 else 0
     shutil.rmtree(folder)
     died, _ = run(last)
+    arena.struck["write_killed"] = died == -signal.SIGKILL
     finished = arena.store.status(kind, key(spec))
     if finished and integrity.faults(arena.store, [(kind, key(spec))], deep=True):
         raise Lie(f"{kind} was killed before its change {last}, and is finished but not whole")
     code, output = run(0)
     if code != 0 or arena.results() != before:
         raise Lie(f"{kind} was killed before its change {last}: {output[-800:]}")
-    left = {path.name for path in folder.iterdir()} & {"checkpoint", "FAILED"} or list(folder.glob("*work.*"))
-    if left:
+    if left := leftovers(folder):
         raise Lie(f"{kind} was killed before its change {last}: left behind: {left}")
-    return {"write_killed": died == -signal.SIGKILL}
 
 
-def nodes(arena: Arena, chance: random.Random) -> Struck:
+def nodes(arena: Arena, chance: random.Random) -> None:
     """Three of four nodes are lost, each while it runs a trial and in another way."""
-    process, struck = arena.start(), {}
+    process = arena.start()
     frozen: list[psutil.Process] = []
     for name in chance.sample(["node_killed", "node_hung", "node_drained"], 3):
         found = arena.a_worker(chance, process, part=1 / 3)
-        struck[name] = found is not None
-        if found and name == "node_drained":
-            drain = [
-                Path(sys.executable).with_name("ray"),
-                "drain-node",
-                "--address",
-                arena.cluster,
-                "--node-id",
-                found[1],
-            ]
-            reason = ["--reason", "DRAIN_NODE_REASON_PREEMPTION", "--reason-message", "chaos"]
-            subprocess.run([*drain, *reason, "--deadline-remaining-seconds", "1"], capture_output=True)
-        for one in _node(found[0]) if found else ():
+        node = _node(found[0]) if found else []
+        arena.struck[name] = bool(node)
+        if found and node and name == "node_drained":
+            _drain(arena.cluster, found[1])
+        for one in node:
             with suppress(psutil.Error):
                 if name == "node_hung":
                     one.suspend()
                     frozen.append(one)
                 else:
                     one.kill()
-    arena.end(process, 0)
+    arena.end(process)
     for one in frozen:
         with suppress(psutil.Error):
             one.resume()
     psutil.wait_procs(frozen, timeout=10)
     arena.check(strikes=3)
-    return struck
+
+
+def _drain(address: str, node: str) -> None:
+    """Tells a Ray that a node of it will be taken away in a second."""
+    drain = [str(Path(sys.executable).with_name("ray")), "drain-node", "--address", address, "--node-id", node]
+    reason = ["--reason", "DRAIN_NODE_REASON_PREEMPTION", "--reason-message", "chaos"]
+    told = subprocess.run([*drain, *reason, "--deadline-remaining-seconds", "1"], capture_output=True, text=True)
+    if told.returncode:
+        raise RuntimeError(f"ray drain-node: exit code {told.returncode}: {told.stderr[-800:]}")
+
+
+@contextmanager
+def silent_port() -> Iterator[int]:
+    """A port at which the kernel accepts connections, and nobody answers."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield int(server.getsockname()[1])
 
 
 def _track(arena: Arena, place: str) -> None:

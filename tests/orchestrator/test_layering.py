@@ -71,7 +71,7 @@ ORCHESTRATOR = {
     "scanning": "fetching manifests workers",
     "preflight": "fetching manifests scanning sections spec store",
     "interrupts": "",
-    "sweep": "aggregate checks cost driving forecast grid identity integrity interrupts lease manifests matrix naming "
+    "sweep": "aggregate checks cost driving forecast grid identity integrity interrupts manifests matrix naming "
     "plan preflight progress ready remote schedule sections show spec store tracking work",
     "status": "lease plan progress show spec store sweep",
     "trials": "grid identity integrity lease plan progress show spec status store sweep",

@@ -14,7 +14,7 @@ MANY = {"RAY_ADDRESS": "", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "1"}
 
 @dataclass
 class Cluster:
-    """A running Ray whose head has no room for trials, and whose nodes have a core and a logical GPU each."""
+    """A running Ray whose head has no room for trials, and whose nodes have a logical GPU each."""
 
     process: subprocess.Popen[str]
     address: str
@@ -37,9 +37,9 @@ class Cluster:
 
 
 @contextmanager
-def cluster(nodes: int, dashboard: bool = False) -> Iterator[Cluster]:
-    """One with so many nodes, which looks for nodes that do not answer more often than is usual."""
-    command = [sys.executable, str(Path(__file__).with_name("raylets.py")), str(nodes), str(int(dashboard))]
+def cluster(nodes: int, dashboard: bool = False, cpus: int = 1) -> Iterator[Cluster]:
+    """One with so many nodes of so many cores, which looks for nodes that do not answer more often than is usual."""
+    command = [sys.executable, str(Path(__file__).with_name("raylets.py")), str(nodes), str(cpus), str(int(dashboard))]
     with subprocess.Popen(
         command, env=os.environ | MANY, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:

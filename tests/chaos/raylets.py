@@ -1,7 +1,7 @@
 """Several Ray nodes on one machine, until standard input is closed; prints the address, and that of the dashboard where
-one is asked for. A line `add` on standard input
-adds a node, `remove` kills the oldest; each is answered when it is done. Each node has a variable NODE of its own, a
-folder below that which the variable NODES names."""
+one is asked for. Arguments: how many, with how many CPUs each, 1 for a dashboard. A line `add` on standard input adds a
+node, `remove` kills the oldest; each is answered when it is done. Each node has a logical GPU, and a variable NODE of
+its own, a folder below that which the variable NODES names."""
 
 import itertools
 import os
@@ -11,7 +11,6 @@ import sys
 from ray.cluster_utils import Cluster
 
 MEMORY = 100 << 20
-NODE = {"num_cpus": 1, "num_gpus": 1, "object_store_memory": MEMORY}
 QUICK = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 1000, "health_check_timeout_ms": 1000,
          "health_check_failure_threshold": 3}  # fmt: skip
 
@@ -22,18 +21,19 @@ def free_port() -> int:
         return int(free.getsockname()[1])
 
 
-def main(nodes: int, dashboard: bool) -> None:
+def main(nodes: int, cpus: int, dashboard: bool) -> None:
+    node = {"num_cpus": cpus, "num_gpus": 1, "object_store_memory": MEMORY}
     head = {"num_cpus": 0, "include_dashboard": dashboard, "object_store_memory": MEMORY, "_system_config": QUICK}
     if dashboard:  # whose usual ports another Ray of this machine may have
         head |= {"dashboard_port": free_port(), "dashboard_agent_listen_port": free_port()}
     cluster = Cluster(initialize_head=True, head_node_args=head)
     names = (f"{os.environ.get('NODES', '')}/{number}" for number in itertools.count())
-    there = [cluster.add_node(**NODE, wait=False, env_vars={"NODE": next(names)}) for _ in range(nodes)]
+    there = [cluster.add_node(**node, wait=False, env_vars={"NODE": next(names)}) for _ in range(nodes)]
     cluster.wait_for_nodes()
     print(cluster.address, f"http://{cluster.webui_url}" if dashboard else "", flush=True)
     for line in sys.stdin:
         if line == "add\n":
-            there.append(cluster.add_node(**NODE, env_vars={"NODE": next(names)}))
+            there.append(cluster.add_node(**node, env_vars={"NODE": next(names)}))
         else:
             cluster.remove_node(there.pop(0), allow_graceful=False)
         print(line, end="", flush=True)
@@ -41,4 +41,4 @@ def main(nodes: int, dashboard: bool) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), sys.argv[2] == "1")
+    main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3] == "1")

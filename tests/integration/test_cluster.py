@@ -1,10 +1,13 @@
 """Sweeps on a running Ray of several nodes, each a raylet of its own on this machine, with logical GPUs."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
+from itertools import permutations
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -14,27 +17,66 @@ from tests.integration.sweeping import PATIENCE, ROOT, Folder, wait_until
 
 GRID = (ROOT / "tests/chaos/grid.yaml").read_text()
 SHARED = GRID.replace("runtime: {", "runtime: {gpus: 0.5, device: cpu, ")
-LONG = SHARED.replace("seeds: [0]", "seeds: [0, 1]").replace("steps: 60", "steps: 250")
+LONG = re.sub(r"steps: (60|150)\b", "steps: 400", SHARED.replace("seeds: [0]", "seeds: [0, 1]"))
+MOST_TRAINED = 100
+"""Steps after which a trial still has seconds to go."""
+
+
+class Run(NamedTuple):
+    """A whole attempt at a trial."""
+
+    node: str
+    begun: float
+    ended: float
+
+
+def runs_of(folder: Folder) -> list[Run]:
+    """The last attempt at each finished trial."""
+    runs = []
+    for kind, key in folder.finished():
+        *_, begun, ended = folder.store.record(kind, key)["attempts"]
+        assert (begun["outcome"], ended["outcome"]) == ("started", "done")
+        runs.append(Run(begun["node"], begun["time"], ended["time"]))
+    return runs
 
 
 def nodes_of(folder: Folder) -> set[str]:
-    """Ray's ids of the nodes on which trials were started."""
-    tries = [attempt for kind, key in folder.finished() for attempt in attempts(folder.store.folder(kind, key))]
-    return {str(attempt["node"]) for attempt in tries if attempt["outcome"] == "started"}
+    """Ray's ids of the nodes on which trials have finished."""
+    return {run.node for run in runs_of(folder)}
+
+
+def in_training(folder: Folder, node: str) -> dict[tuple[str, str], int]:
+    """The step of the newest checkpoint of each trial that a node has begun to train."""
+    found = {}
+    for file in sorted(folder.store.root.glob("*/*/checkpoint/*/*-*.pt")):
+        (kind, key), step = file.relative_to(folder.store.root).parts[:2], int(file.name.partition("-")[0])
+        by = folder.store.holder(kind, key)
+        if by and by.node == node and step < MOST_TRAINED:
+            found[kind, key] = step
+    return found
 
 
 def test_nodes_may_join_and_leave_while_a_sweep_runs(tmp_path: Path) -> None:
-    with cluster(1) as nodes:
+    with cluster(1, cpus=2) as nodes:
         folder = Folder(tmp_path, LONG, nodes.address)
         process = folder.start()
         wait_until(lambda: len(folder.finished()) >= 1, process)
+        (oldest,) = nodes_of(folder)
         nodes.add()
         nodes.add()
-        wait_until(lambda: len(nodes_of(folder)) >= 2, process)
+        wait_until(lambda: bool(in_training(folder, oldest)), process)
+        trained = in_training(folder, oldest)
         nodes.remove()
         assert process.wait(timeout=PATIENCE) == 0, folder.output()
         assert "Traceback" not in folder.output()
-        assert len(nodes_of(folder)) >= 2
+    assert len(nodes_of(folder)) >= 2
+    pairs = permutations(runs_of(folder), 2)
+    assert any(one.node == other.node and one.begun < other.begun < one.ended for one, other in pairs), (
+        "two trials share a GPU"
+    )
+    went_on = {address: folder.store.record(*address)["measured"]["first_step"] for address in trained}
+    assert went_on
+    assert all(step >= trained[address] for address, step in went_on.items()), (went_on, trained)
     assert not list(folder.store.root.rglob("checkpoint"))
     starts = [
         [attempt["outcome"] for attempt in attempts(folder.store.folder(kind, key))].count("started")

@@ -1,38 +1,65 @@
-"""Runs trials one after another in this process, as a reused actor does, and prints what it holds after each: resident
-bytes, open files, threads, child processes and shared-memory segments. Arguments: a store, the folder for a cache, how
-many; standard input: the identities of finished trials, whose results are made again in turn."""
+"""Runs trials one after another in one worker of Ray, which a TrialActor keeps as Tune reuses it, and prints what the
+worker holds after each: resident bytes, open files, threads, child processes and shared-memory segments. Arguments: a
+store, the folder for a cache, how many; standard input: the identities of finished trials, whose results are made again
+in turn."""
 
 import json
 import sys
 from itertools import cycle, islice
-from typing import Any
 
 import psutil
 
-from orchestrator.runner import run_trial
+from orchestrator import cluster  # before ray
+
+# isort: split
+
+import ray
+
+from orchestrator.actor import TrialActor
 from orchestrator.store import Store
 
 
+class Watched(TrialActor):
+    """An actor that says what its process holds."""
+
+    def held(self) -> tuple[int, ...]:
+        me = psutil.Process()
+        shared = sum("/dev/shm/" in mapped.path for mapped in me.memory_maps(grouped=False))
+        return me.memory_info().rss, me.num_fds(), me.num_threads(), len(me.children(True)), shared
+
+
 def main(root: str, cache: str, count: int) -> None:
-    store, me = Store(root), psutil.Process()
-    held = []
+    store, held, actor = Store(root), [], None
+    ray.init(
+        address="local",
+        num_cpus=1,
+        include_dashboard=False,
+        object_store_memory=100 << 20,
+        log_to_driver=False,
+        runtime_env={"env_vars": cluster.WORKER_ENVIRONMENT},
+    )
     for identity in islice(cycle(json.load(sys.stdin)), count):
         kind, key = identity["kind"], identity["key"]
         store.reopen(kind, key, lambda: "to be made again")
-        config: dict[str, Any] = {
+        config = {
             "store": root,
             "kind": kind,
             "key": key,
+            "name": key,
             "identity": identity,
-            "stop": f"{root}/stop",
+            "stop": "nobody",
             "cache": cache,
             "device": "cpu",
             "checkpoint_seconds": 0.0,
             "provenance": {},
         }
-        assert run_trial(config) == "done"
-        shared = sum("/dev/shm/" in mapped.path for mapped in me.memory_maps(grouped=False))
-        held.append((me.memory_info().rss, me.num_fds(), me.num_threads(), len(me.children(True)), shared))
+        if actor is None:
+            actor = ray.remote(num_cpus=1)(Watched).remote(config)
+        else:
+            assert ray.get(actor.reset.remote(config))
+        assert ray.get(actor.train.remote())["trial_status"] == "done"
+        held.append(ray.get(actor.held.remote()))
+    ray.shutdown()
     print(json.dumps(held))
 
 

@@ -242,9 +242,9 @@ class Store:
         os.replace(work / "DONE", folder / "DONE")
         _sync_folder(folder)
         note_attempt(folder, **ended)
-        (folder / "progress.json").unlink(missing_ok=True)
-        shutil.rmtree(folder / "checkpoint", ignore_errors=True)
-        shutil.rmtree(work, ignore_errors=True)
+        for path in leftovers(folder):
+            with contextlib.suppress(OSError):
+                _remove(path)
 
     def inputs(self, parents: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
         """Digest of each parent's files as they are now, by role; `parents` as in a record."""
@@ -278,13 +278,14 @@ class Store:
 
     def leftovers(self, kind: str, key: str) -> list[Path]:
         """What a kill after DONE, or a holder that had hung, has left in a finished trial's folder: nobody needs it."""
-        folder = self.folder(kind, key)
-        gone = ("checkpoint", "progress.json", "FAILED")
-        mine = [name for name in os.listdir(folder) if not name.startswith(".lock")]  # those are the lease's
-        return [folder / name for name in mine if name in gone or WORK in name or name.startswith(".")]
+        return leftovers(self.folder(kind, key))
 
     def tidy(self, finished: Iterable[Address]) -> int:
-        """Removes the leftovers of finished trials that no live process holds; returns how many had some."""
+        """Removes the leftovers of finished trials that no live process holds, and what kills a day ago or earlier have
+        left beside the trials; returns how many trials had some."""
+        for path in (*self.root.glob(".probe-*"), *self.root.glob(".*.json.*")):
+            if time.time() - path.stat().st_mtime > 86_400:
+                path.unlink(missing_ok=True)
         untidy = [address for address in finished if self.leftovers(*address)]
         for address in untidy:
             with contextlib.suppress(BlockingIOError), self.claim(*address):
@@ -325,6 +326,12 @@ class Store:
             for path in self.leftovers(kind, key) if self.status(kind, key) in FINISHED else ():
                 _remove(path)
             yield folder
+
+
+def leftovers(folder: Path) -> list[Path]:
+    """What of a finished trial's folder nobody needs: checkpoint, work folders, files that a kill has cut."""
+    gone, cut = ("checkpoint", "progress.json", "FAILED"), (".progress.", ".spec.json.", ".FAILED.")
+    return [folder / name for name in os.listdir(folder) if name in gone or WORK in name or name.startswith(cut)]
 
 
 def identity_record(spec: Trial) -> dict[str, Any]:

@@ -55,7 +55,10 @@ WRONG: dict[str, tuple[tuple[str, str], list[tuple[str, str]]]] = {
                 "backbones.<1>: found '<1>'; allowed: a to z, 0 to 9 and . _ + - (at most 64, the first a letter or "
                 "digit)",
             ),
-            ("<1>", "backbones.<1>.stages: found an unknown field; allowed: model, weights"),
+            (
+                "<1>",
+                "backbones.<1>.stages: found an unknown field; allowed: model, weights, starts; did you mean 'starts'?",
+            ),
         ],
     ),
     "unknown backbone of the IQA models": (

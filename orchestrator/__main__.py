@@ -88,7 +88,7 @@ def sweep(grid: GridFile, settings: Settings = None) -> None:
     """Runs what is to do and builds the tables. Example: python -m orchestrator sweep grids/demo.yaml"""
     from orchestrator.sweep import run
 
-    raise typer.Exit(run(_altered(grid, settings), _out()))
+    raise typer.Exit(run(_altered(grid, settings, runs=True), _out()))
 
 
 @app.command("preflight")
@@ -300,10 +300,10 @@ def _out() -> "Console":
     return show.console()
 
 
-def _altered(grid: Path, settings: list[str] | None) -> Path:
+def _altered(grid: Path, settings: list[str] | None, runs: bool = False) -> Path:
     from orchestrator.grid import override
 
-    return override(grid, settings or [])
+    return override(grid, settings or [], runs)
 
 
 def _swept(grid: Path | None) -> Path:

@@ -7,6 +7,7 @@ import logging
 import math
 import os
 import signal
+import socket
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,12 @@ def start() -> str:
     environment = {"PYTHONPATH": str(Path(__file__).parent.parent), **WORKER_ENVIRONMENT}
     if os.environ.get("RAY_ADDRESS"):
         caches = {name: os.environ[name] for name in CACHES if name in os.environ}
-        context = ray.init(runtime_env={"env_vars": {**environment, **caches}}, **common)
+        _listens(os.environ["RAY_ADDRESS"])
+        try:
+            context = ray.init(runtime_env={"env_vars": {**environment, **caches}}, **common)
+        except ConnectionError as error:
+            token = "where the cluster has a token: export RAY_AUTH_MODE=token, and its ~/.ray/auth_token"
+            raise OSError(f"RAY_ADDRESS: {error}; {token}") from None
     else:
         context = ray.init(
             address="local",
@@ -70,6 +76,20 @@ def start() -> str:
         )
     logging.getLogger("ray").setLevel(logging.CRITICAL)  # a failed trial is told once, by the sweep, with its name
     return f"http://{context.dashboard_url}" if context.dashboard_url else "not available"
+
+
+def _listens(address: str) -> None:
+    """OSError, in one line, where nothing listens at the address of a Ray: ray.init would try for minutes."""
+    host, _, port = address.rpartition(":")
+    if "://" in address or not port.isdecimal():  # auto
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=10).close()
+    except OSError as error:
+        why = error.strerror or error
+        raise OSError(
+            f"RAY_ADDRESS: no Ray answers at {address} ({why}); next: ray start, as docs/cluster.md says"
+        ) from None
 
 
 def metrics() -> tuple[str, ...]:

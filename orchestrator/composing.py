@@ -16,6 +16,8 @@ import yaml
 from orchestrator import yaml_lines
 from orchestrator.yaml_lines import Document, YamlProblem
 
+ASKED, RAN = "asked.yaml", "grid.yaml"
+"""Grids that `-o` has made, in a grid's folder of results: the last one that was looked at, and the last that ran."""
 INCLUDE = "include"
 MOST_INCLUDED = 50
 """Files of one grid, each counted as often as it is read: few that include each other twice would be read for ever."""
@@ -102,8 +104,7 @@ def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
 
 def overridden(file: Path, settings: Iterable[str], results: Path) -> Path:
     """A grid file, below `results` in the folder of its name, that includes `file` and sets what `settings` say, each
-    `section.key=VALUE` with VALUE in YAML; `file` itself without any. So what ran stands in a file, which every verb
-    takes. Raises YamlProblem and OSError."""
+    `section.key=VALUE` with VALUE in YAML; `file` itself without any. Raises YamlProblem and OSError."""
     parts: dict[str, Any] = {}
     for setting in settings:
         parts = _merged(parts, _part(setting))
@@ -112,8 +113,8 @@ def overridden(file: Path, settings: Iterable[str], results: Path) -> Path:
     name = _merged(_mapping(read(file)).value, parts).get("name")
     folder = results / (name if isinstance(name, str) and NAME.fullmatch(name) else "overridden")
     folder.mkdir(parents=True, exist_ok=True)
-    made = folder / "grid.yaml"
-    if os.path.realpath(made) == os.path.realpath(file):
+    made = folder / ASKED
+    if os.path.realpath(file) in (os.path.realpath(made), os.path.realpath(folder / RAN)):
         raise YamlProblem(1, f"-o: {file} was made by -o itself; name the grid that it includes, with all settings")
     text = yaml.safe_dump({INCLUDE: os.path.relpath(file, folder), **parts}, sort_keys=False, allow_unicode=True)
     made.write_text(f"# {file} -o {' -o '.join(settings)}\n{text}")

@@ -6,7 +6,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from orchestrator.grid import GridError
+from orchestrator.composing import RAN
+from orchestrator.grid import RESULTS, GridError
 from orchestrator.identity import Address
 from orchestrator.spec import KINDS
 from orchestrator.store import Store
@@ -17,10 +18,12 @@ EXIT_DONE, EXIT_LEFT = 0, 1
 
 def run(file: Path, others: list[Path], delete: bool, out: Console) -> int:
     """Lists, and with `delete` removes, the trials in the store of the grid `file` that are of the plan of none of the
-    grids beside it and of `others`. Raises GridError where one of them has faults: what it needs cannot be known.
-    1 where a trial could not be removed because it runs."""
+    grids beside it, in grids/, made by `-o` (results/*/grid.yaml), and of `others`. Raises GridError where one of them
+    has faults: what it needs cannot be known. 1 where a trial could not be removed because it runs."""
     sweep = Sweep(file)
-    grids = [file, *sorted(path for path in file.parent.glob("*.yaml") if path.name != file.name), *others]
+    folders = (file.parent.glob("*.yaml"), Path("grids").glob("*.yaml"), RESULTS.glob(f"*/{RAN}"))
+    beside = {path.resolve(): path for folder in folders for path in sorted(folder)}
+    grids = [file, *(path for real, path in beside.items() if real != file.resolve()), *others]
     kept, sweeps = set(), []
     for path in dict.fromkeys(grids):
         try:

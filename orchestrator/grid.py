@@ -4,6 +4,7 @@ Every fault is reported as `file:line: field: what was found; what is allowed; t
 """
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -45,16 +46,25 @@ def load(file: str | Path) -> Grid:
     return grid
 
 
-def override(file: Path, settings: Sequence[str]) -> Path:
+def override(file: Path, settings: Sequence[str], runs: bool = True) -> Path:
     """The grid file that stands for `file` with settings of a command line, each `section.key=VALUE`; `file` itself
-    without any. Raises GridError for settings that cannot be read."""
+    without any. One that `runs` is kept, so that what ran stands in a file, which every verb takes; a look at one
+    leaves what ran as it is. Raises GridError for settings that cannot be read or give no valid grid."""
     try:
-        return composing.overridden(file, settings, RESULTS)
+        made = composing.overridden(file, settings, RESULTS)
     except yaml_lines.YamlProblem as error:
         raise GridError(f"{error.file}:{error.line}: {error}" if error.file else str(error)) from None
     except OSError:
-        _document(file)  # says so where it cannot be read, with the grids that are there
+        _document(file)  # says so, with the grids that are there
         raise
+    if made == file:
+        return file
+    try:
+        load(made)
+    except GridError as error:
+        made.unlink()
+        raise GridError(re.sub(rf"(?m)^{re.escape(str(made))}:\d+: ", "-o: ", str(error))) from None
+    return made.replace(made.with_name(composing.RAN)) if runs else made
 
 
 def beside(file: Path, name: str) -> Grid:

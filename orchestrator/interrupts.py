@@ -53,5 +53,5 @@ def end() -> NoReturn:
     """Says that the process was stopped, and stops it."""
     with contextlib.suppress(Exception):  # the signal may have come while this was being written to
         sys.stdout.flush()
-    os.write(2, b"\nstopped at once: what is done is kept; run the same command again\n")
+    os.write(2, b"\nstopped; what is finished is kept\n")
     os._exit(EXIT_INTERRUPTED)

@@ -187,11 +187,12 @@ class Progress:
     def _picture(self, running: Mapping[str, Running]) -> RenderableType:
         """The sweep's line above a table of what runs."""
         most = max(self.out.size.height - 4, 1)
-        table = Table.grid(padding=(0, 2))
+        table, rows = Table.grid(padding=(0, 2)), [one.cells() for one in list(running.values())[:most]]
         for column in range(7):
-            table.add_column(no_wrap=True, overflow="ellipsis", style="cyan" if column == 0 else "")
-        for one in list(running.values())[:most]:
-            table.add_row(*map(Text, one.cells()))
+            whole = max((len(row[column]) for row in rows), default=0) if column != 1 else 0  # names give way
+            table.add_column(no_wrap=True, overflow="ellipsis", style="cyan" if column == 0 else "", min_width=whole)
+        for row in rows:
+            table.add_row(*map(Text, row))
         more = [Text(f"and {len(running) - most} more")] if len(running) > most else []
         return Group(Text(self.tally.line(running), style="bold"), table, *more)
 

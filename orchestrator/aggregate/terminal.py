@@ -23,7 +23,8 @@ VERDICTS = {"supported": "green", "contradicted": "red", "undetermined": "yellow
 def asymmetry(table: Table, label_kind: str, out: Console) -> None:
     """The asymmetry table, and below it the notes on its rows."""
     said = "; ".join(filter(None, (caution(label_kind), label_kind)))
-    shown = _grid(f"{table.title} ({said})", "discriminator", "losses Spearman p corrected 95_% ceiling change seeds")
+    columns = "losses Spearman p corrected 95_% ceiling corrected_change seeds"
+    shown = _grid(f"{table.title} ({said})", "discriminator", columns)
     rows = table.frame.to_dict("records")
     for row in rows:
         rho, p, corrected, ceiling, change = (

@@ -131,7 +131,22 @@ def test_settings_of_a_command_line_become_a_file_that_every_verb_takes(folder: 
     training = grid.load(made).super_resolution.training
     assert (training.steps, training.batch, grid.load(made).seeds) == (7, 1, (3, 4))
     assert grid.override(file, ["name=other"]) == Path("results/other/grid.yaml")
-    assert grid.override(file, ["name=../x"]) == Path("results/overridden/grid.yaml"), "load says what is wrong with it"
+
+
+def test_settings_that_give_no_grid_and_those_of_a_look_leave_what_ran_as_it_is(folder: Path) -> None:
+    file = folder / "micro.yaml"
+    ran = grid.override(file, ["seeds=[3]"])
+    before = ran.read_text()
+    for setting, message in (
+        ("seed=[0]", "-o: seed: found an unknown field; allowed: .*; did you mean 'seeds'?"),
+        ("name=../x", r"-o: name: found '\.\./x'"),
+    ):
+        with pytest.raises(GridError, match=message):
+            grid.override(file, [setting])
+    looked_at = grid.override(file, ["seeds=[4]"], runs=False)
+    assert (looked_at, grid.load(looked_at).seeds) == (Path("results/micro/asked.yaml"), (4,))
+    assert ran.read_text() == before
+    assert not list(Path("results").rglob("overridden/*"))
 
 
 @pytest.mark.parametrize(
@@ -155,7 +170,7 @@ def test_settings_of_a_command_line_become_a_file_that_every_verb_takes(folder: 
         ("seeds=\n1", "-o: found 'seeds=\\n1'; allowed: "),
         (
             "super_resolution.training.stepz=1",
-            "results/micro/grid.yaml:5: super_resolution.training.stepz: found an unknown",
+            "-o: super_resolution.training.stepz: found an unknown",
         ),
     ],
 )

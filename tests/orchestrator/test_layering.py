@@ -75,7 +75,7 @@ ORCHESTRATOR = {
     "plan preflight progress ready remote schedule sections show spec store tracking work",
     "status": "lease plan progress show spec store sweep",
     "trials": "grid identity integrity lease plan progress show spec status store sweep",
-    "gc": "grid identity spec store sweep",
+    "gc": "composing grid identity spec store sweep",
     "plan_diff": "identity plan spec sweep",
     "prefetch": "fetching grid manifests remote sweep",
     "shrink": "sections spec",

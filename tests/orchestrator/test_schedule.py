@@ -2,6 +2,7 @@
 
 import json
 import math
+import socket
 import threading
 from pathlib import Path
 
@@ -215,3 +216,13 @@ def test_a_request_that_came_too_late_is_forgotten(searcher: ReadyTrials) -> Non
     searcher.suggest("two")
     assert searcher.queue.state[config["key"]] == "done"
     assert searcher.store.stops_requested() == set()
+
+
+def test_an_address_at_which_no_ray_listens_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{port}")
+    with pytest.raises(
+        OSError, match=f"RAY_ADDRESS: no Ray answers at 127.0.0.1:{port} .Connection refused.; next: ray"
+    ):
+        cluster.start()

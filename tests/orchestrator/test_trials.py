@@ -11,7 +11,7 @@ from rich.console import Console
 
 from orchestrator import gc, trials
 from orchestrator.cost import Rehearsed
-from orchestrator.grid import GridError
+from orchestrator.grid import GridError, override
 from orchestrator.identity import Address
 from orchestrator.plan import Node
 from orchestrator.store import LOG, Store, identity_record, note_attempt, note_progress
@@ -234,6 +234,20 @@ def test_gc_keeps_what_other_grids_of_the_store_need_and_refuses_where_it_cannot
     with pytest.raises(GridError, match=r"gc: what grids/other.yaml needs cannot be known"):
         gc.run(FILE, [], True, out)
     assert len(garbage()) == 3
+
+
+def test_gc_keeps_what_was_swept_with_settings_of_a_command_line(
+    sweep: Sweep, out: Console, garbage: Callable[[], set[Address]]
+) -> None:
+    FILE.write_text(FILE.read_text().replace("pretext: {steps: ", "pretext: {steps: 1"))
+    elsewhere = Path("elsewhere/short.yaml")
+    elsewhere.parent.mkdir()
+    elsewhere.write_text(FILE.read_text().replace("name: micro", "name: short"))
+    override(FILE, ["pretext.steps=3", "name=mine"])
+    garbage()
+    assert gc.run(elsewhere, [], False, out) == 0
+    assert told(out)[0].startswith("needed by elsewhere/short.yaml, grids/micro.yaml, results/mine/grid.yaml: ")
+    assert told(out)[1].startswith("needed by none: 2 trials"), "the pretext trial is the one of results/mine"
 
 
 def test_damaged_files_of_a_trial_are_passed_over(sweep: Sweep, out: Console) -> None:

@@ -64,6 +64,8 @@ def plan(
     from orchestrator.sweep import Sweep
 
     grid = _altered(grid, settings)
+    if diff and as_json:
+        raise typer.BadParameter("--diff tells two grids apart in lines; allowed: one of --diff and --json")
     if diff:
         raise typer.Exit(plan_diff.run(diff, grid, _out()))
     sweep = Sweep(grid)

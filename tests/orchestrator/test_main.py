@@ -62,3 +62,14 @@ def test_a_damaged_name_of_the_last_sweep_is_told(
         main()
     told = "results/last_sweep: damaged, it names no file; name a grid, e.g. grids/demo.yaml\n"
     assert (end.value.code, *capsys.readouterr()) == (2, "", told)
+
+
+def test_a_difference_is_told_in_lines_alone(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    grid = "grids/demo.yaml"
+    monkeypatch.setattr(sys, "argv", ["orchestrator", "plan", grid, "--diff", grid, "--json"])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 2
+    assert "one of --diff and --json" in " ".join(capsys.readouterr().err.replace("│", "").split())

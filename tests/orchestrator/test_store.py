@@ -108,7 +108,7 @@ def test_every_file_and_folder_of_a_finished_trial_reaches_the_disk_before_done(
 
     def sync(file: int) -> None:
         path = os.readlink(f"/proc/self/fd/{file}")
-        synced.append(re.sub(r".*/work\.\w+/", "", path))
+        synced.append(re.sub(rf".*/{re.escape(store_module.WORK)}\w+/", "", path))
         fsync(file)
 
     def move(source: Path, target: Path) -> None:

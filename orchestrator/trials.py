@@ -272,14 +272,15 @@ def _differences(mine: dict[str, str], its: dict[str, str]) -> list[tuple[str, s
 def retry(file: Path, texts: list[str], again: bool, out: Console) -> int:
     """Lets failed and diverged trials run again: at once where a sweep runs, else in the next one. With `again` also
     finished ones. 1 where one could not."""
-    trials, say, left = Trials(Sweep(file)), partial(out.print, markup=False), 0
-    for address in [trials.find(text) for text in texts]:
-        left += not _retried(trials, address, again, say)
-        if _running(trials):
-            trials.store.request_stop(RETRY + address[1])
-    if not left and not _running(trials):
+    trials, say = Trials(Sweep(file)), partial(out.print, markup=False)
+    asked, running = [trials.find(text) for text in texts], _running(trials)
+    retried = [address for address in asked if _retried(trials, address, again, say)]
+    for _, key in retried if running else ():
+        trials.store.request_stop(RETRY + key)
+    whole = len(retried) == len(asked)
+    if whole and not running:
         say(f"no trial runs; next: make sweep GRID={file}")
-    return EXIT_NOT_DONE if left else EXIT_DONE
+    return EXIT_DONE if whole else EXIT_NOT_DONE
 
 
 def _retried(trials: Trials, address: Address, again: bool, say: Say) -> bool:

@@ -175,6 +175,16 @@ def test_a_trial_that_runs_is_not_retried(sweep: Sweep, out: Console) -> None:
     assert told(out)[0].endswith(": is running")
 
 
+def test_a_running_sweep_is_asked_for_what_is_retried_and_for_nothing_else(sweep: Sweep, out: Console) -> None:
+    store, (runs, failed, done) = sweep.store, list(sweep.plan.nodes.values())[:3]
+    fail(store, failed)
+    finish(store, done)
+    store.prepare(runs.spec)
+    with store.claim(runs.kind, runs.key, sweep="a sweep"):
+        assert trials.retry(FILE, [failed.key, done.key], False, out) == 1
+    assert store.stops_requested() == {f"retry-{failed.key}"}
+
+
 def test_cancel_asks_a_running_sweep_alone(sweep: Sweep, out: Console) -> None:
     node, done = of_kind(sweep, "pretext"), of_kind(sweep, "fr_iqa")
     finish(sweep.store, done)

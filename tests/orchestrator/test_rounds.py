@@ -1,0 +1,32 @@
+"""The exit code of a sweep is that of the store at its end."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from orchestrator import sweep
+from orchestrator.sweep import EXIT_DONE, EXIT_INCOMPLETE, EXIT_INTERRUPTED
+
+
+@pytest.mark.parametrize(
+    ("ran", "left", "code"),
+    [
+        (EXIT_INCOMPLETE, [], EXIT_DONE),  # another sweep has finished what failed here
+        (EXIT_INCOMPLETE, ["a trial"], EXIT_INCOMPLETE),
+        (EXIT_INTERRUPTED, [], EXIT_INTERRUPTED),
+        (EXIT_DONE, [], EXIT_DONE),
+    ],
+)
+def test_what_the_store_has_at_the_end_decides(ran: int, left: list[str], code: int, monkeypatch: Any) -> None:
+    after = SimpleNamespace(to_do=lambda: left)
+    one = SimpleNamespace(
+        damaged={},
+        plan=SimpleNamespace(to_do=lambda: ["a trial"]),
+        replan=lambda: (after, {}),
+        grid=SimpleNamespace(runtime=SimpleNamespace(tracking="")),
+    )
+    for name, answer in (("_reopen", None), ("mirror_of", None), ("_run_trials", ran)):
+        monkeypatch.setattr(sweep, name, lambda *_, answer=answer: answer)
+    assert sweep._run_rounds(one, Console())[0] == code

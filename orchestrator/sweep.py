@@ -303,7 +303,8 @@ def _is_up_to_date(sweep: Sweep) -> bool:
 
 
 def provenance() -> dict[str, Any]:
-    """Commit of the code, and whether it was changed since; None where there is no repository."""
+    """Commit of the code, and whether it was changed since (docs/, where figures are noted, is no code); None where
+    there is no repository."""
     root = Path(__file__).parent.parent
 
     def git(*arguments: str) -> str | None:
@@ -314,5 +315,5 @@ def provenance() -> dict[str, Any]:
         except (OSError, subprocess.CalledProcessError):
             return None
 
-    commit, changes = git("rev-parse", "HEAD"), git("status", "--porcelain", "--untracked-files=no")
+    commit, changes = git("rev-parse", "HEAD"), git("status", "--porcelain", "-uno", "--", ".", ":!docs")
     return {"git_commit": commit, "git_dirty": None if changes is None else bool(changes)}

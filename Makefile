@@ -24,9 +24,9 @@ sweep: $(STAMP) ## run what is to do of GRID, then build its tables (OPTIONS="-o
 
 CLUSTER ?= http://127.0.0.1:8265
 FOLDER ?= $(CURDIR)
+submit: export COMMAND = cd "$(FOLDER)" && exec $(BIN)/python -m orchestrator sweep $(GRID) $(OPTIONS)
 submit: $(STAMP) ## sweep GRID as a job on the Ray at CLUSTER, whose nodes have this repository at FOLDER
-	@$(BIN)/ray job submit --address $(CLUSTER) --no-wait -- \
-	  sh -c 'cd $(FOLDER) && exec $(BIN)/python -m orchestrator sweep $(GRID) $(OPTIONS)'
+	@$(BIN)/ray job submit --address $(CLUSTER) --no-wait -- sh -c "$$COMMAND"
 
 preflight: $(STAMP) ## check data sets, weights, judges and storage of GRID
 	@$(BIN)/python -m orchestrator preflight $(GRID)

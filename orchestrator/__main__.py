@@ -6,21 +6,15 @@ used; 130 interrupted.
 
 import dataclasses
 import json
-import os
-import sys
-import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from orchestrator import completion, interrupts
+from orchestrator import completion, last_resort
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-SHOWN = "ORCHESTRATOR_TRACEBACK"
-"""A variable: where it is set, the traceback of an error that nobody foresaw goes to standard error."""
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 GridFile = Annotated[Path, typer.Argument(help="a grid file, e.g. grids/demo.yaml", autocompletion=completion.grids)]
@@ -63,11 +57,11 @@ def plan(
     from orchestrator.plan import as_json as to_json
     from orchestrator.sweep import Sweep
 
-    grid = _altered(grid, settings)
+    asked, grid = " ".join([str(grid), *(f"-o {one}" for one in settings or ())]), _altered(grid, settings)
     if diff and as_json:
         raise typer.BadParameter("--diff tells two grids apart in lines; allowed: one of --diff and --json")
     if diff:
-        raise typer.Exit(plan_diff.run(diff, grid, _out()))
+        raise typer.Exit(plan_diff.run(diff, grid, _out(), asked))
     sweep = Sweep(grid)
     if as_json:
         found = {"forecast": dataclasses.asdict(told)} if (told := sweep.forecast()) else {}
@@ -237,13 +231,13 @@ def fsck(
 
 @app.command()
 def mirror(
-    grid: GridFile,
+    grid: SweptGrid = None,
     tracking: Annotated[str | None, typer.Option(help="MLflow's database or server; the grid's unless given")] = None,
 ) -> None:
-    """Fills MLflow from the store, a new server too. Example: python -m orchestrator mirror grids/demo.yaml"""
+    """Fills MLflow from the store, a new server too. Example: python -m orchestrator mirror"""
     from orchestrator.mirror import run
 
-    raise typer.Exit(run(grid, tracking, _out()))
+    raise typer.Exit(run(_swept(grid), tracking, _out()))
 
 
 @app.command()
@@ -261,36 +255,8 @@ def restore(
 
 
 def main() -> None:
-    """Runs a verb; errors are printed in lines, without a traceback."""
-    interrupts.at_once()
-    try:
-        completion.answer(app)
-    except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        sys.exit(_tell(f"{where}{error.strerror or error}; finished trials are kept, run the same command again"))
-    except Exception as error:
-        from orchestrator.grid import GridError
-
-        if isinstance(error, GridError):
-            sys.exit(_tell(str(error)))
-        if os.environ.get(SHOWN):
-            raise
-        sys.exit(_tell(_kept(error)))
-
-
-def _kept(error: Exception) -> str:
-    """A line about an error that nobody foresaw. Its traceback goes to a file, or below the line where there can be
-    none."""
-    from orchestrator.grid import RESULTS
-
-    file = RESULTS / "traceback.txt"
-    told, whole = f"{type(error).__name__}: {(str(error).splitlines() or ['no message'])[0]}", traceback.format_exc()
-    try:
-        RESULTS.mkdir(exist_ok=True)
-        file.write_text(f"{' '.join(sys.argv)}\n{whole}", encoding="utf-8", errors="backslashreplace")
-    except OSError:
-        return f"{told}\n{whole}"
-    return f"{told}; finished trials are kept; the whole traceback is in {file}"
+    """Runs a verb."""
+    last_resort.run(lambda: completion.answer(app))
 
 
 # What loads the grid's sections is imported when a verb runs: a shell that asks for completions need not wait for them.
@@ -312,11 +278,6 @@ def _swept(grid: Path | None) -> Path:
     from orchestrator.grid import last_sweep
 
     return grid or last_sweep()
-
-
-def _tell(message: str) -> int:
-    print(message, file=sys.stderr)
-    return 2
 
 
 if __name__ == "__main__":

@@ -17,14 +17,15 @@ from orchestrator.sweep import Sweep
 MOST_LISTED = 12
 
 
-def run(old: Path, new: Path, out: Console) -> int:
-    """Prints which trials two grids share, which only one of them has, and which settings are the reason; 0."""
+def run(old: Path, new: Path, out: Console, called: str = "") -> int:
+    """Prints which trials two grids share, which only one of them has, and which settings are the reason; 0. `called`:
+    the second one, in the words of who asks."""
     before, after = Sweep(old), Sweep(new)
     gone = [node for key, node in before.plan.nodes.items() if key not in after.plan.nodes]
     come = [node for key, node in after.plan.nodes.items() if key not in before.plan.nodes]
     shared = len(after.plan.nodes) - len(come)
     only = f"{len(gone):,} only of the first, {len(come):,} only of the second"
-    out.print(f"{old} -> {new}: {shared:,} trials of both, {only}", markup=False)
+    out.print(f"{old} -> {called or new}: {shared:,} trials of both, {only}", markup=False)
     if not gone and not come:
         return 0
     _tell_kinds(before, after, out)

@@ -104,7 +104,7 @@ class Tally:
         return found
 
     def line(self, running: Mapping[str, Running]) -> str:
-        """[ 1 min 40 s] 212 of 1,385 trials done (170 before), 2 running, 986 waiting; 31% of the work; ..."""
+        """[ 1 min 40 s] 212 of 1,385 trials done (170 before), 2 running, 986 waiting; 31% of this sweep's work; ..."""
         state, counts = dict(self.queue.state), self.queue.counts()
         done = counts["done"] + counts["diverged"]
         words = [f"{done:,} of {len(state):,} trials done" + (f" ({self.cached:,} before)" if self.cached else "")]
@@ -112,7 +112,7 @@ class Tally:
         counts["running"] = len(running)
         told = ("running", "ready", "waiting", "failed", "blocked", "diverged")
         words += [f"{counts[word]:,} {word}" for word in told if counts[word]]
-        parts = [", ".join(words), f"{self.share(state, running):.0%} of the work", *self._gpus(running)]
+        parts = [", ".join(words), f"{self.share(state, running):.0%} of this sweep's work", *self._gpus(running)]
         if left := self.left(state, running):
             at = time.strftime("%a %H:%M" if left > 43_200 else "%H:%M", time.localtime(time.time() + left))
             parts.append(f"about {duration(left)} left, done at {at}")
@@ -194,7 +194,8 @@ class Progress:
         for row in rows:
             table.add_row(*map(Text, row))
         more = [Text(f"and {len(running) - most} more")] if len(running) > most else []
-        return Group(Text(self.tally.line(running), style="bold"), table, *more)
+        line = Text(self.tally.line(running), "bold", no_wrap=False, overflow="fold")  # whole, also where it is narrow
+        return Group(line, table, *more)
 
 
 def lines(running: Iterable[Running], most: int) -> list[str]:

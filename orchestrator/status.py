@@ -1,13 +1,17 @@
 """The verb `status`: how far a grid's sweep is, from any terminal that sees the store. Knows nothing of Ray."""
 
+import io
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.live import Live
+from rich.text import Text
 
 from orchestrator import show
 from orchestrator.lease import STALE_SECONDS, Holder
@@ -88,24 +92,25 @@ def run(file: Path, as_json: bool, out: Console) -> int:
 
 def watch(file: Path, seconds: float, out: Console) -> int:
     """Shows the state again and again, in the same place on a terminal, until all is done or Ctrl-C; 0."""
-    sweep, height = Sweep(file), 0
-    while True:
-        with out.capture() as captured:
-            _tell(sweep, found := look(sweep.plan, sweep.store, sweep.costs.seconds), out)
-        text = captured.get()
-        out.file.write(f"\x1b[{height}F\x1b[J{text}" if height and out.is_terminal else text)
-        out.file.flush()
-        height = text.count("\n")
-        if not (found.running or sweep.plan.to_do()):
-            return 0
-        time.sleep(seconds)
-        sweep.plan, sweep.names = sweep.replan()
+    sweep = Sweep(file)
+    with Live(console=out, auto_refresh=False) if out.is_terminal else nullcontext() as live:
+        while True:
+            text = io.StringIO()
+            told = Console(file=text, highlight=False, soft_wrap=True) if live else out
+            _tell(sweep, found := look(sweep.plan, sweep.store, sweep.costs.seconds), told)
+            if live:
+                live.update(Text(text.getvalue().rstrip(), no_wrap=False, overflow="fold"), refresh=True)
+            if not (found.running or sweep.plan.to_do()):
+                return 0
+            time.sleep(seconds)
+            sweep.plan, sweep.names = sweep.replan()
 
 
 def _tell(sweep: Sweep, found: State, out: Console) -> None:
     tell(sweep.grid.name, sweep.plan, sweep.names, found, sweep.basis(), out)
     if not found.running and sweep.plan.to_do():
-        out.print(f"no trial runs; next: make sweep GRID={sweep.file}", markup=False)
+        begun = "(a sweep needs some seconds until its first trial begins)"
+        out.print(f"no trial runs {begun}; next, unless one was begun: make sweep GRID={sweep.file}", markup=False)
 
 
 def tell(name: str, planned: Plan, names: Mapping[str, str], found: State, basis: str, out: Console) -> None:
@@ -113,7 +118,9 @@ def tell(name: str, planned: Plan, names: Mapping[str, str], found: State, basis
     counts = Counter(found.states.values())
     words = ", ".join(f"{counts[state]:,} {state}" for state in STATES if counts[state])
     left = f"; about {show.duration(found.left)} of work left ({basis})" if found.left else ""
-    out.print(f"{name}: {len(planned.nodes):,} trials: {words}; {found.work:.0%} of the work{left}", markup=False)
+    out.print(
+        f"{name}: {len(planned.nodes):,} trials: {words}; {found.work:.0%} of all work behind{left}", markup=False
+    )
     for key, (by, at) in list(found.running.items())[:MOST_LISTED]:
         where = f"process {by.process} on {by.host}, last sign of life {show.duration(by.seconds)} ago"
         told = ", ".join(filter(None, (f"{planned.nodes[key].kind} {key}: {names[key]}", *at.cells()[2:])))
@@ -127,7 +134,7 @@ def tell(name: str, planned: Plan, names: Mapping[str, str], found: State, basis
         for key, parents in found.waits_for.items()
     )
     for (kind, state, parent, its), count in reasons.most_common(MOST_LISTED):
-        out.print(f"  {state}: {count:,} {kind}, each for a {parent} that is {its}", markup=False)
+        out.print(f"  {state}: {count:,} {kind}, each for a trial of {parent} that is {its}", markup=False)
 
 
 def to_json(name: str, planned: Plan, names: Mapping[str, str], found: State) -> dict[str, Any]:

@@ -103,15 +103,16 @@ class Trials:
             yield path, json.dumps(value)
 
     def state(self, address: Address) -> str:
-        """In words: done, running, waiting, ..."""
+        """In words: done, running, waiting, failed: KeyError: ..."""
         kind, key = address
         if key in self.sweep.plan.nodes:
-            return status.states(self.sweep.plan, self.store).states[key]
+            found = status.states(self.sweep.plan, self.store)
+            return found.states[key] + (f": {found.failed[key]}" if key in found.failed else "")
         return self.store.status(kind, key) or "unfinished"
 
 
 def show_(file: Path, text: str, as_json: bool, out: Console) -> int:
-    """Prints all that is known of a trial: spec, parents, children, record, files."""
+    """Prints all that is known of a trial: parents, children, record with its files, and last the long spec."""
     trials, say = Trials(Sweep(file)), partial(out.print, markup=False)
     address = trials.find(text)
     found = describe(trials, address)
@@ -130,8 +131,6 @@ def show_(file: Path, text: str, as_json: bool, out: Console) -> int:
             say(f"  {'parent' if word == 'parents' else 'child'}: {told}")
         if len(found[word]) > MOST_LISTED:
             say(f"  and {len(found[word]) - MOST_LISTED} more {word}, all with --json")
-    say("spec.json", style="bold")
-    say(json.dumps(found["spec"], indent=1))
     if record := found["record"]:
         say("record.json", style="bold")
         for name, value in record.get("numbers", {}).items():
@@ -143,6 +142,8 @@ def show_(file: Path, text: str, as_json: bool, out: Console) -> int:
         say(f"  {took} on {record.get('device')}, {record.get('host')}{commit}{changed}")
         for name, size in record.get("bytes", {}).items():
             say(f"  {name}: {size:,} bytes, sha256 {record['files'][name][:12]}")
+    say("spec.json", style="bold")
+    say(json.dumps(found["spec"], indent=1))
     return EXIT_DONE
 
 

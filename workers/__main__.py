@@ -61,10 +61,13 @@ def _inputs(spec: specs.Trial, given: list[str]) -> dict[str, Path]:
         role, _, path = text.partition("=")
         inputs[role] = Path(path)
     wanted = dict(specs.parents(spec))
-    missing, strange = [role for role in wanted if role not in inputs], [role for role in inputs if role not in wanted]
-    if missing or strange:
+    lacks, strange = (
+        ", ".join(a for a in one if a not in other) for one, other in ((wanted, inputs), (inputs, wanted))
+    )
+    if lacks or strange:
         needed = ", ".join(f"{role}=FOLDER of {parent.kind} {parent.key}" for role, parent in wanted.items())
-        raise ValueError(f"--input: missing {missing}, not of this trial {strange}; it takes {needed or 'none'}")
+        faults = "; ".join([f"missing {lacks}"] * bool(lacks) + [f"not of this trial: {strange}"] * bool(strange))
+        raise ValueError(f"--input: {faults}; it takes {needed or 'none'}")
     for role, folder in inputs.items():
         _check_parent(role, folder, wanted[role])
     return inputs

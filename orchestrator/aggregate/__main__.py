@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from orchestrator import last_resort
 from orchestrator.aggregate import compare, figures, report, saved, scores, tables, terminal, writing
 from orchestrator.aggregate.scores import Evidence
 from orchestrator.grid import RESULTS, GridError, beside, last_sweep, load
@@ -128,4 +129,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    last_resort.run(lambda: typer.run(main))

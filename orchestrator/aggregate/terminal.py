@@ -97,7 +97,7 @@ def between(row: dict[str, Any], name: str) -> str:
 
 def _grid(title: str, name: str, numbers: str) -> Grid:
     """An empty table with a column of names and columns of numbers; _ in their headings is a space."""
-    shown = Grid(title=title, title_justify="left")
+    shown = Grid(title=title, title_justify="left", box=None, pad_edge=False, collapse_padding=True)
     shown.add_column(name, overflow="fold")
     headings: Sequence[str] = numbers.split()
     for heading in headings:

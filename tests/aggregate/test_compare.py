@@ -236,8 +236,7 @@ def test_what_is_written_and_printed(tmp_path):
     words = console.export_text()
     assert "A (a) against B (b)" in words
     line = next(line for line in words.splitlines() if "corrected: none" in line)
-    shown = [cell.strip() for cell in line.split("│")[1:-1]]
-    assert shown == ["corrected: none", "0.5", "0.9", "0.4", "0.259 to 0.541", "5.5", "none", "changed"]
+    assert line.split() == ["corrected:", "none", "0.5", "0.9", "0.4", "0.259", "to", "0.541", "5.5", "none", "changed"]
     assert "13 numbers tested" in words
 
 
@@ -329,8 +328,7 @@ def test_claims_are_printed_with_their_verdict():
     line = next(
         line for line in printed(terminal.claims, Table("claims", "Claims", "", frame)).splitlines() if "F1" in line
     )
-    shown = [cell.strip() for cell in line.split("│")[1:-1]]
-    assert shown == ["F1", "0.500", "0.250 to 0.750", "<0.001", "1.000", "supported"]
+    assert line.split() == ["F1", "0.500", "0.250", "to", "0.750", "<0.001", "1.000", "supported"]
 
 
 def test_files_that_could_not_be_read_are_a_line_each():

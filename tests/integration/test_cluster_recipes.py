@@ -38,6 +38,7 @@ def test_submit_runs_a_sweep_as_a_job_of_the_cluster(tmp_path: Path) -> None:
             "GRID=grid.yaml",
             f"BIN={BIN}",
             "STAMP=Makefile",
+            "OPTIONS=-o 'seeds=[0, ]'",  # quotes and spaces reach the job as they are
         ]
         deadline = time.monotonic() + PATIENCE
         job, submitted = None, ""

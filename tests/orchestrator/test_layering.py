@@ -15,7 +15,7 @@ RECIPES = ("pretext", "fr_iqa", "super_resolution", "restoration", "judging", "i
 PACKAGES = {
     "spec": "",
     "sections": "spec",
-    "aggregate": "circularity grid identity manifests matrix naming remote sections spec store",
+    "aggregate": "circularity grid identity last_resort manifests matrix naming remote sections spec store",
 }
 # module of orchestrator/ -> modules of orchestrator/ and packages of other folders that it imports
 ORCHESTRATOR = {
@@ -71,6 +71,7 @@ ORCHESTRATOR = {
     "scanning": "fetching manifests workers",
     "preflight": "fetching manifests scanning sections spec store",
     "interrupts": "",
+    "last_resort": "grid interrupts",
     "sweep": "aggregate checks cost driving forecast grid identity integrity interrupts manifests matrix naming "
     "plan preflight progress ready remote schedule sections show spec store tracking work",
     "status": "lease plan progress show spec store sweep",
@@ -81,8 +82,8 @@ ORCHESTRATOR = {
     "shrink": "sections spec",
     "rehearse": "aggregate cost cost_table driving fetching grid identity interrupts manifests matrix naming plan "
     "preflight progress ready schedule sections show shrink spec store sweep work",
-    "__main__": "completion fsck gc grid interrupts mirror plan plan_diff prefetch rehearse restore schema show status "
-    "sweep trials",
+    "__main__": "completion fsck gc grid last_resort mirror plan plan_diff prefetch rehearse restore schema show "
+    "status sweep trials",
 }
 # module -> what it imports inside functions alone: planning must not load it
 LAZY = {
@@ -90,6 +91,7 @@ LAZY = {
     "sweep": "orchestrator.aggregate orchestrator.schedule orchestrator.tracking",
     "rehearse": "orchestrator.aggregate",
     "completion": "orchestrator.grid orchestrator.spec",
+    "last_resort": "orchestrator.grid",
     "__main__": "orchestrator.fsck orchestrator.gc orchestrator.grid orchestrator.mirror orchestrator.plan "
     "orchestrator.plan_diff orchestrator.prefetch orchestrator.rehearse orchestrator.restore orchestrator.schema "
     "orchestrator.show orchestrator.status orchestrator.sweep orchestrator.trials",

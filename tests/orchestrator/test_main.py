@@ -1,13 +1,18 @@
 """What the command line says of what nobody foresaw, and of what names the grid."""
 
+import os
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 from orchestrator import sweep
-from orchestrator.__main__ import SHOWN, main
+from orchestrator.__main__ import main
 from orchestrator.grid import LAST_SWEEP, RESULTS
+from orchestrator.last_resort import SHOWN
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -73,3 +78,13 @@ def test_a_difference_is_told_in_lines_alone(
         main()
     assert end.value.code == 2
     assert "one of --diff and --json" in " ".join(capsys.readouterr().err.replace("│", "").split())
+
+
+def test_the_aggregator_tells_errors_in_the_same_way(tmp_path: Path) -> None:
+    (tmp_path / "out").touch()
+    asked = [sys.executable, "-m", "orchestrator.aggregate", "--grid", ROOT / "tests/micro.yaml", "--out", "out/here"]
+    ended = subprocess.run(asked, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True)
+    said = ended.stderr.decode()
+    assert (ended.returncode, said.count("\n")) == (2, 1), said
+    assert "out/here" in said
+    assert said.endswith(": Not a directory; finished trials are kept, run the same command again\n")

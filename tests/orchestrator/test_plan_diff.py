@@ -54,3 +54,9 @@ def test_new_levels_are_named() -> None:
     )
     assert any("seed 7" in line for line in lines)
     assert not any(line.startswith("  gone: ") for line in lines)
+
+
+def test_a_grid_that_a_command_line_made_is_called_as_it_was_asked_for() -> None:
+    out = Console(file=io.StringIO(), width=150, soft_wrap=True, highlight=False)
+    plan_diff.run(OLD, OLD, out, "old.yaml -o seeds=[0]")
+    assert out.file.getvalue().startswith("old.yaml -> old.yaml -o seeds=[0]: ")  # type: ignore[attr-defined]

@@ -50,7 +50,7 @@ def popped(tally: Tally) -> str:
 
 def test_it_counts_what_is_done_runs_is_ready_and_waits(tally: Tally) -> None:
     total, ready = len(tally.queue.nodes), tally.queue.counts()["ready"]
-    rest = f"{ready} ready, {total - ready} waiting; 0% of the work"
+    rest = f"{ready} ready, {total - ready} waiting; 0% of this sweep's work"
     assert tally.line(tally.look()) == f"[        0 s] 0 of {total} trials done, {rest}"
     one = popped(tally)
     assert tally.line(tally.look()).endswith(rest), "it waits for a worker until it has said something"
@@ -63,7 +63,7 @@ def test_it_counts_what_is_done_runs_is_ready_and_waits(tally: Tally) -> None:
     line = tally.line(tally.look())
     assert f"] 1 of {total} trials done, " in line
     assert ", 1 failed" + (f", {len(blocked)} blocked" if blocked else "") in line
-    assert f"; {1 / total:.0%} of the work" in line
+    assert f"; {1 / total:.0%} of this sweep's work" in line
 
 
 def test_trials_of_sweeps_before_count_as_done_and_as_no_work(micro: Study, tmp_path: Path) -> None:
@@ -73,7 +73,7 @@ def test_trials_of_sweeps_before_count_as_done_and_as_no_work(micro: Study, tmp_
     planned = plan.build(specs, {(before.kind, before.key): "done"}, lambda _: 60.0)
     line = Tally(ReadyQueue(planned), Store(tmp_path), {}).line({})
     assert f"1 of {len(nodes)} trials done (1 before)" in line
-    assert "; 0% of the work" in line
+    assert "; 0% of this sweep's work" in line
 
 
 def test_the_end_is_told_by_the_work_that_is_left_at_the_pace_of_what_ran(tally: Tally, clock: Clock) -> None:
@@ -144,4 +144,4 @@ def test_running_trials_are_shown_on_terminals_and_in_files(terminal: bool, tall
     assert tally.names[running] in text
     assert "5/9" in text
     assert ("\x1b[" in text) == terminal
-    assert text.rstrip().splitlines()[-1].endswith("% of the work")
+    assert text.rstrip().splitlines()[-1].endswith("% of this sweep's work")

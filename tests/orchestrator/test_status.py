@@ -3,6 +3,8 @@
 import io
 import json
 import os
+import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,8 @@ from orchestrator import naming, plan, status
 from orchestrator.matrix import Study
 from orchestrator.plan import Node, Plan
 from orchestrator.store import Store, note_attempt, note_progress
+
+MICRO = Path(__file__).parents[1] / "micro.yaml"
 
 
 @pytest.fixture
@@ -82,7 +86,7 @@ def test_it_is_told_in_lines_and_as_json(micro: Study, nodes: list[Node], store:
     status.tell("micro", of, names, found, "one core", out)
     lines = out.file.getvalue().splitlines()  # type: ignore[attr-defined]
     assert lines[0].startswith(f"micro: {len(nodes)} trials: 1 running, ")
-    assert lines[0].endswith("; 0% of the work; about 48 min 00 s of work left (one core)")
+    assert lines[0].endswith("; 0% of all work behind; about 48 min 00 s of work left (one core)")
     assert lines[1].startswith(f"  running: {first.kind} {first.key}: {names[first.key]}, 1/9; process ")
     assert any(line.startswith("  waiting: ") for line in lines)
     told = status.to_json("micro", of, names, found)
@@ -90,3 +94,25 @@ def test_it_is_told_in_lines_and_as_json(micro: Study, nodes: list[Node], store:
     assert told["running"][0]["step"] == 1
     assert sum(told["counts"].values()) == told["trials"] == len(nodes)
     assert len(told["waiting"]) == told["counts"]["waiting"]
+
+
+def test_a_watch_draws_over_what_it_drew_also_where_lines_are_longer_than_the_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(MICRO, "grid.yaml")
+    looks = iter([None])
+
+    def wait(seconds: float) -> None:
+        if next(looks, KeyboardInterrupt):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(status.time, "sleep", wait)
+    out = Console(file=io.StringIO(), width=40, height=60, force_terminal=True, highlight=False, soft_wrap=True)
+    with pytest.raises(KeyboardInterrupt):
+        status.watch(Path("grid.yaml"), 5.0, out)
+    first, *rest = re.split(r"(?:\x1b\[1A\x1b\[2K)+", text := out.file.getvalue())  # type: ignore[attr-defined]
+    rows = re.sub(r"\x1b\[[?0-9;]*[A-Za-z]|\r", "", first).split("\n")
+    assert max(map(len, rows)) <= 40
+    assert "unless one was begun: make sweep" in " ".join(rows), "all of it is there"
+    assert text.count("\x1b[1A") == len(rest) * (len(rows) - 1) > 0, "as many rows up as there were"

@@ -106,7 +106,7 @@ def test_logs_tell_attempts_progress_what_was_printed_and_why_it_failed(sweep: S
     note_progress(folder, 3, 9, per_second=2.0, values={"loss": 0.5})
     assert trials.logs(FILE, node.key, 2, out) == 0
     lines = told(out)
-    assert lines[0].endswith(": failed")
+    assert lines[0].endswith(": failed: ValueError: too large")
     assert [line.partition(" ")[2].split()[-5:] for line in lines[1:3]] == [
         ["started", "on", "here,", "process", "7"],
         ["error", "on", "here,", "process", "7"],
@@ -145,6 +145,12 @@ def test_why_names_the_settings_that_the_nearest_finished_trial_has_otherwise(sw
     stored = Console(file=io.StringIO(), width=200)
     assert trials.why(FILE, node.key, stored) == 0
     assert told(stored)[1].startswith(f"nearest of micro: pretext {changed.key}"), "of one that the grid has no more"
+
+
+def test_why_tells_the_error_of_a_trial_that_failed(sweep: Sweep, out: Console) -> None:
+    fail(sweep.store, (node := of_kind(sweep, "pretext")))
+    assert trials.why(FILE, node.key, out) == 0
+    assert told(out)[0].endswith(": failed: ValueError: too large: failed before; will be tried again")
 
 
 def test_retry_makes_failed_and_diverged_trials_ready_and_spares_finished_ones(sweep: Sweep, out: Console) -> None:

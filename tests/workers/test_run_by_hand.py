@@ -85,7 +85,7 @@ def test_a_missing_role_is_named(micro: Any, refused: Refused, tmp_path: Path) -
     given = arguments(micro, "gan", tmp_path / "out")
     cut = given.index("--input")
     line = refused(given[:cut] + given[cut + 2 :])
-    assert "--input: missing ['start'], not of this trial []; it takes start=FOLDER of super_resolution " in line
+    assert "--input: missing start; it takes start=FOLDER of super_resolution " in line
     assert all(f" {role}=FOLDER of " in line for role in ("loss", "reference_loss", "discriminator.weights"))
     assert not (tmp_path / "out").exists()
 
@@ -94,7 +94,7 @@ def test_a_missing_role_is_named(micro: Any, refused: Refused, tmp_path: Path) -
 def test_an_unknown_role_is_named(extra: str, micro: Any, refused: Refused, tmp_path: Path) -> None:
     line = refused([*arguments(micro, "psnr", tmp_path / "out"), "--input", extra])
     role = extra.partition("=")[0]
-    assert f"missing [], not of this trial ['{role}']; it takes restoration=FOLDER of restoration " in line
+    assert f"--input: not of this trial: {role}; it takes restoration=FOLDER of restoration " in line
 
 
 def test_a_folder_that_is_not_there(micro: Any, refused: Refused, tmp_path: Path) -> None:

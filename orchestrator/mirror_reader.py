@@ -1,7 +1,6 @@
 """Reads a mirror back. What each run holds, and where, mirrored.py says."""
 
 import logging
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,9 +8,6 @@ from typing import Any
 from urllib.parse import unquote, urlparse
 
 from orchestrator import tracking
-
-RETRIES = ("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
-"""MLflow's seven take four minutes, and here a person waits. Who sets the variable has the last word."""
 
 
 class MirrorError(ValueError):
@@ -26,7 +22,6 @@ class Reader:
         self.place = place
         with self._told("no MLflow server answers" if place.startswith("http") else "cannot be read"):
             _check_existence(place)
-            os.environ.setdefault(*RETRIES)
             client = tracking.client_of(place)
             found = client.get_experiment_by_name(experiment)
             if not found or found.lifecycle_stage != "active":

@@ -9,11 +9,15 @@ While a training runs its run has `live/` and `system/` metrics, every half minu
 and report.
 """
 
+import http.client
 import logging
 import os
 import queue
+import ssl
 import threading
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -30,7 +34,7 @@ from orchestrator.store import FINISHED, Damaged, Store, sha256
 
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # two lines a run, with a server
-# A server that does not answer is given up after a quarter of a minute, not after four: the mirror tries again later.
+# A server that stops answering is given up after two minutes, not after twenty: the mirror tries again at the end.
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
 for noisy in ("mlflow.store.db.utils", "alembic"):
@@ -54,6 +58,8 @@ SYSTEM = {
 """What running trials say of their machine: its name below `system/`, where MLflow's pages look, and its unit."""
 LIVE_SECONDS = 30.0
 """Between two looks at running trials."""
+ANSWER_SECONDS = 10.0
+"""In which a server must answer before it is used."""
 Levels = Mapping[str, Mapping[str, str]]
 """By key: the levels of the matrix that a trial answers for, as tags."""
 Running = Callable[[], list[Node]]
@@ -359,8 +365,22 @@ def make_database(place: str) -> None:
 
 
 def client_of(place: str) -> Any:
-    """MLflow's client of a mirror."""
+    """MLflow's client of a mirror. Raises OSError where its server does not answer: MLflow itself would try for two
+    minutes, at the start of a sweep and again at its end."""
+    if place.startswith("http"):
+        _check_answer(place)
     return MlflowClient(tracking_uri(place))
+
+
+def _check_answer(server: str) -> None:
+    try:
+        urllib.request.urlopen(f"{server.rstrip('/')}/health", timeout=ANSWER_SECONDS).close()
+    except (urllib.error.HTTPError, http.client.HTTPException):
+        return  # any answer will do
+    except OSError as error:
+        reason = getattr(error, "reason", error)
+        if not isinstance(reason, ssl.SSLError):  # MLflow has settings for certificates
+            raise ConnectionError(f"{server} does not answer within {ANSWER_SECONDS:g} s: {reason}") from None
 
 
 def runs_of(client: Any, experiment: str) -> Iterator[Any]:

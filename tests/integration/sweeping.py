@@ -9,8 +9,8 @@ from pathlib import Path
 
 import psutil
 
-from orchestrator.__main__ import SHOWN
 from orchestrator.grid import load
+from orchestrator.last_resort import SHOWN
 from orchestrator.manifests import Manifests
 from orchestrator.matrix import Label, expand
 from orchestrator.store import Store, sha256

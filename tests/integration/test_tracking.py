@@ -11,13 +11,14 @@ import pyarrow.parquet as pq
 import pytest
 from mlflow import MlflowClient
 
-from orchestrator import matrix, naming, plan
+from orchestrator import matrix, naming, plan, tracking
 from orchestrator.grid import load
 from orchestrator.manifests import Manifests
 from orchestrator.mirror_reader import Reader
 from orchestrator.spec import TRAINING_KINDS
 from orchestrator.store import Store, identity_record
 from orchestrator.tracking import Mirror, Writer
+from tests.chaos.faults import silent_port
 from tests.integration.sweeping import ROOT, wait_until
 
 GRID = Path(__file__).parents[1] / "micro.yaml"
@@ -288,6 +289,17 @@ def test_faults_are_kept_and_raise_nothing(finished: Finished, tmp_path: Path) -
     mirror.close("FINISHED")
     assert len(mirror.faults) == 1
     assert "file" in mirror.faults[0]
+
+
+def test_a_server_that_never_answers_is_given_up_soon(finished: Finished, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tracking, "ANSWER_SECONDS", 0.2)
+    with silent_port() as port:
+        finished.uri = f"http://127.0.0.1:{port}"
+        mirror = Mirror(finished.uri, "micro", finished.store, finished.names, {"sweep": "abc"})
+        for node in finished.nodes:
+            mirror.add(node)
+        mirror.close("FINISHED")
+    assert mirror.faults == [f"ConnectionError: {finished.uri} does not answer within 0.2 s: timed out"]
 
 
 def test_what_a_passing_fault_has_cost_is_written_at_the_end(finished: Finished, tmp_path: Path) -> None:

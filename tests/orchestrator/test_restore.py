@@ -284,10 +284,7 @@ def test_a_mirror_without_files_gets_them_by_the_next_sweep(
     assert set(Store(root).index()) == {("pretext", trained.key), ("judging", judging.key)}
 
 
-def test_mirrors_that_cannot_be_read(
-    swept: Swept, restore: Restore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+def test_mirrors_that_cannot_be_read(swept: Swept, restore: Restore, tmp_path: Path) -> None:
     place, root = swept.mirror / "mlflow.db", tmp_path / "restored"
     absent = tmp_path / "none.db"
     told = f"{absent}: not there; --tracking names the MLflow database or server that a sweep filled\n"
@@ -296,7 +293,7 @@ def test_mirrors_that_cannot_be_read(
     server = "http://127.0.0.1:9"
     code, _, err = restore(root, "--tracking", server)
     assert code == 2
-    assert err.startswith(f"{server}: no MLflow server answers (MlflowException: ")
+    assert err.startswith(f"{server}: no MLflow server answers (ConnectionError: {server} does not answer ")
     assert err.count("\n") == 1
     other = tmp_path / "other.yaml"
     other.write_text(swept.grid.read_text().replace("name: tiny", "name: other"))

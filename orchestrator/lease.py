@@ -4,8 +4,10 @@ The holder has an flock on the file `lock`, which the kernel drops when the proc
 nobody waits, and there is no stale lock to remove. While it lives, a thread writes {host, process, beat} into the file.
 A process that hangs, or whose node is frozen or cut off, shows no beat although its flock stays. Whoever waits measures
 by its own monotonic clock how long it has seen the same beat; no two clocks are compared, so one that jumps changes
-nothing. After STALE_SECONDS it puts a lock of its own in the place of the old one. What the old holder may still write
-is the store's business: it takes its place to write away (`Store.claim`).
+nothing. After STALE_SECONDS it puts a lock of its own in the place of the old one. What the old holder may still do is
+the caller's business (`Store.claim`): it gives each one who asks a folder, the fence, and removes those of others once
+it holds the lock. A fence is made before the lock is tried for. So whoever moves files out of its fence or into it, and
+changes nothing otherwise, fails from the moment on at which another has taken the lock over, wherever it was stopped.
 """
 
 import contextlib
@@ -49,11 +51,13 @@ class Holder:
 
 
 @contextlib.contextmanager
-def hold(path: Path, give_up: Callable[[], bool], node: str = "", sweep: str = "") -> Iterator[None]:
+def hold(
+    path: Path, give_up: Callable[[], bool], node: str = "", sweep: str = "", fence: Path | None = None
+) -> Iterator[None]:
     """Holds the lock `path`, whose folder exists. Waits while another live process holds it, until `give_up()`; then
-    raises BlockingIOError."""
+    raises BlockingIOError. `fence`: a folder that has been there since before the lock was held."""
     watch = Watch()
-    while (file := _taken(path, watch)) is None:
+    while (file := _fenced(path, watch, fence)) is None:
         if give_up():
             raise BlockingIOError(f"{path.parent}: another live process works on this trial")
         time.sleep(LOOK_SECONDS)
@@ -118,6 +122,17 @@ def born(process: int | None = None) -> int:
     with contextlib.suppress(OSError):
         return int(fields(Path(f"/proc/{process or os.getpid()}/stat"))[19])
     return 0
+
+
+def _fenced(path: Path, watch: Watch, fence: Path | None) -> IO[bytes] | None:
+    """As _taken. Where the holder before has removed the fence, the lock is tried for again, with another one."""
+    while True:
+        if fence:
+            fence.mkdir(exist_ok=True)
+        file = _taken(path, watch)
+        if not file or not fence or fence.is_dir():
+            return file
+        file.close()
 
 
 def _taken(path: Path, watch: Watch) -> IO[bytes] | None:

@@ -33,12 +33,12 @@ from orchestrator.objects import Objects
 from orchestrator.spec import KINDS, Trial
 from orchestrator.store import (
     FINISHED,
-    WORK,
     Damaged,
     Store,
     attempts,
     discard,
     note_attempt,
+    place,
     sound_attempt,
     sound_progress,
     write_atomic,
@@ -140,7 +140,7 @@ class Replica(Store):
                 return False
             self.objects.delete(done_name((kind, key)))
             self.objects.delete_folder(f"{kind}/{key}/checkpoint")
-            discard(folder)
+            discard(folder, self.own[kind, key])
             note_attempt(folder, outcome=outcome, note=reason)
             return True
 
@@ -375,12 +375,12 @@ class Replica(Store):
         elif there is not None:
             self._set_mark(kind, key)
         elif here is not None and self._mark(kind, key):
-            discard(self.folder(kind, key))  # it was reopened
+            discard(self.folder(kind, key), self.own[kind, key])  # it was reopened
         elif here is not None and (kind, key) in self.claims:
             try:
                 self._push(kind, key)
             except Damaged:
-                discard(self.folder(kind, key))
+                discard(self.folder(kind, key), self.own[kind, key])
 
     def _push(self, kind: str, key: str) -> None:
         """Gives a trial that is finished in the copy, whose lease this process holds, to the object store."""
@@ -389,14 +389,13 @@ class Replica(Store):
 
     def _pull(self, kind: str, key: str, said: bytes, whole: bool) -> None:
         """Puts a finished trial of the object store, whose DONE is `said`, in the place of what the copy has of it."""
-        folder = self.folder(kind, key)
-        work = folder / f"{WORK}{uuid.uuid4().hex[:12]}"
-        work.mkdir()
+        folder, own = self.folder(kind, key), self.own[kind, key]
+        work = place(own)
         try:
             transfer.download(self.objects, (kind, key), said, work, whole)
             transfer.move_in(work, folder)
         except Damaged:
-            discard(folder)
+            discard(folder, own)
             raise
         finally:
             shutil.rmtree(work, ignore_errors=True)

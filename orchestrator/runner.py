@@ -52,10 +52,11 @@ def run_trial(config: Mapping[str, Any], hear: Heard = lambda said: None) -> str
         try:
             who = config.get("node", ""), config.get("sweep", "")
             folder = held.enter_context(store.claim(kind, key, impatient, *who))
+            if (status := store.status(kind, key)) in FINISHED:
+                return str(status)  # another driver was faster
+            work = store.workspace(kind, key)
         except BlockingIOError:
             return "interrupted" if stopped() else "held"
-        if (status := store.status(kind, key)) in FINISHED:
-            return str(status)  # another driver was faster
         started = {"host": socket.gethostname(), "process": os.getpid(), "node": config.get("node", "")}
         note_progress(folder, 0, 0)
         note_attempt(folder, outcome="started", **started)
@@ -64,7 +65,6 @@ def run_trial(config: Mapping[str, Any], hear: Heard = lambda said: None) -> str
                 note_attempt(folder, outcome="without input", note=damaged, **started)
                 return "without input"
             inputs = store.inputs(config["identity"]["parents"])  # as they are read, not as they will be
-            work = store.workspace(kind, key)
             made_of = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:16]
             checkpoints = folder / "checkpoint" / made_of
             store.bring_checkpoints(checkpoints)

@@ -9,10 +9,10 @@
                     else it holds
 
 What a trial's process printed, if anything, is in `log.txt`, on the node that ran it. A trial that failed has
-`attempts.jsonl` and no DONE. Whoever works on a trial holds the lease `lock` (lease.py) and
-writes its results to a `work.*` folder of its own, from which they are moved when all of them have reached the disk.
-Whoever gets the lease removes the work folders of those before: a holder that hung, lost its lease and goes on later
-finds no place to write to, and no move of it can succeed.
+`attempts.jsonl` and no DONE. Whoever works on a trial holds the lease `lock` (lease.py) and has a `work.*` folder of
+its own, which is older than its lease: results are written there, and moved when all of them have reached the disk, and
+what is to be removed is moved there first. Whoever gets the lease removes the work folders of those before: a holder
+that hung, lost its lease and goes on later, wherever it was, finds no place to write to, and no move of it can succeed.
 """
 
 import contextlib
@@ -34,6 +34,8 @@ from orchestrator.spec import KINDS, Trial, parents
 
 FINISHED = ("done", "diverged")
 WORK = "work."
+HELD = "held"
+"""In a work folder with results: whoever has lost it and makes it again, to write a file, does not make this."""
 RETRY = "retry-"
 """Before a trial's key: the name of a request to run it again."""
 LOG = "log.txt"
@@ -54,6 +56,8 @@ class Store:
 
     def __init__(self, root: str | Path) -> None:
         self.root = Path(root)
+        self.own: dict[Address, Path] = {}
+        """The work folder of each trial that this process holds."""
 
     @property
     def address(self) -> str:
@@ -211,20 +215,23 @@ class Store:
 
     def workspace(self, kind: str, key: str) -> Path:
         """An empty folder for the results of a trial whose lease this process holds and that is not finished. What an
-        attempt before it has moved out of its own is removed; its checkpoint stays."""
-        folder = self.folder(kind, key)
+        attempt before it has moved out of its own is removed; its checkpoint stays. BlockingIOError when another
+        process has taken the lease."""
+        folder, own = self.folder(kind, key), self.own[kind, key]
         for name in os.listdir(folder):
-            if name.startswith(".progress.") or (name not in OWN and not name.startswith(".")):
-                _remove(folder / name)
-        work = folder / f"{WORK}{token()}"
-        work.mkdir()
+            if name.startswith(".progress.") or (name not in OWN and not name.startswith((".", WORK))):
+                put_away(folder / name, own)
+        empty(own)
+        work = place(own)
+        (own / HELD).mkdir()
         return work
 
     def finish(self, work: Path, record: dict[str, Any], **attempt: Any) -> None:
         """Completes a trial: the files in its workspace reach the disk, their digests `record.json`, all is moved to
         the trial's folder, DONE last. Only then is its checkpoint removed: a kill before DONE costs no training.
         `attempt` is noted of the one that ends here. FileNotFoundError when another process has taken the lease."""
-        folder = work.parent
+        own, folder = work.parent, work.parents[1]
+        os.rmdir(own / HELD)
         ended = {"time": round(time.time(), 3), "outcome": record["status"], **attempt}
         record["attempts"] = [*attempts(folder), ended]
         record["spec"] = sha256(folder / "spec.json", sync=True)
@@ -242,9 +249,9 @@ class Store:
         os.replace(work / "DONE", folder / "DONE")
         _sync_folder(folder)
         note_attempt(folder, **ended)
-        for path in leftovers(folder):
-            with contextlib.suppress(OSError):
-                _remove(path)
+        with contextlib.suppress(OSError):
+            for path in leftovers(folder):
+                put_away(path, own)
 
     def inputs(self, parents: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
         """Digest of each parent's files as they are now, by role; `parents` as in a record."""
@@ -262,7 +269,7 @@ class Store:
         with self.claim(kind, key) as folder:
             if self.status(kind, key) not in FINISHED or not (reason := why()):
                 return False  # another process was faster
-            discard(folder)
+            discard(folder, self.own[kind, key])
             note_attempt(folder, outcome=outcome, note=reason)
             return True
 
@@ -273,7 +280,7 @@ class Store:
     def remove(self, kind: str, key: str) -> None:
         """Removes a trial with all its files. Raises BlockingIOError while a live process works on it."""
         with self.claim(kind, key) as folder:
-            discard(folder)  # from here on it is unfinished, whatever happens next
+            discard(folder, self.own[kind, key])  # from here on it is unfinished, whatever happens next
             shutil.rmtree(folder)
 
     def leftovers(self, kind: str, key: str) -> list[Path]:
@@ -308,24 +315,29 @@ class Store:
         sweep: str = "",
     ) -> Iterator[Path]:
         """Holds the trial's folder for this process. Waits while another live process holds it, until `give_up()`;
-        then raises BlockingIOError. Work folders of those who held it before are gone, and the leftovers of a finished
-        trial. `node`, `sweep`: for those who look at the lease (lease.Holder). OSError where nobody has prepared it."""
+        then raises BlockingIOError, as where this process hung here and lost it. Work folders of those who held it
+        before are gone, and the leftovers of a finished trial. `node`, `sweep`: for those who look at the lease
+        (lease.Holder). OSError where nobody has prepared it."""
         folder = self.folder(kind, key)
         if not folder.is_dir():  # on a node that joined after the others were asked
             raise OSError(
                 f"node {socket.gethostname()} does not see runtime.storage, {self.root}: allowed is a folder on "
                 "storage that every node has at the same path; mount it there, or take the node out of the cluster"
             )
-        with lease.hold(folder / "lock", give_up, node, sweep):
-            for name in os.listdir(folder):
-                if name.startswith(WORK):  # moved in one step: it may belong to a holder that has only hung
-                    with contextlib.suppress(FileNotFoundError):  # which has just finished
-                        os.rename(folder / name, folder / f".{name}")
-                if name.removeprefix(".").startswith(WORK):
-                    shutil.rmtree(folder / f".{name.removeprefix('.')}", ignore_errors=True)
-            for path in self.leftovers(kind, key) if self.status(kind, key) in FINISHED else ():
-                _remove(path)
-            yield folder
+        own = folder / f"{WORK}{token()}"
+        try:
+            with lease.hold(folder / "lock", give_up, node, sweep, own):
+                for name in os.listdir(folder):
+                    if name.removeprefix(".").startswith(WORK):  # it may belong to a holder that has only hung
+                        put_away(folder / name, own)
+                for path in self.leftovers(kind, key) if self.status(kind, key) in FINISHED else ():
+                    put_away(path, own)
+                empty(own)
+                self.own[kind, key] = own
+                yield folder
+        finally:
+            self.own.pop((kind, key), None)
+            shutil.rmtree(own, ignore_errors=True)
 
 
 def leftovers(folder: Path) -> list[Path]:
@@ -382,18 +394,50 @@ def note_progress(folder: Path, step: int, steps: int, **more: Any) -> None:
             temporary.unlink(missing_ok=True)
 
 
-def discard(folder: Path) -> None:
-    """Makes a finished trial, whose lease this process holds, an unfinished one without results and checkpoints."""
-    gone = folder / f".{WORK}{token()}"
-    gone.mkdir()
-    with contextlib.suppress(FileNotFoundError):
-        os.rename(folder / "DONE", gone / "DONE")  # from here on the trial is unfinished
+def put_away(path: Path, own: Path) -> None:
+    """Takes a file or folder of a trial away by moving it to the work folder of who holds the lease, out of which
+    `empty` removes it; that folder itself stays. BlockingIOError when another process has taken the lease."""
+    if path != own:
+        try:
+            os.rename(path, own / f".{token()}")
+        except FileNotFoundError:  # else another was faster to remove it
+            if not own.is_dir():
+                raise _lost(own) from None
+
+
+def empty(own: Path) -> None:
+    """Removes what was put away in a work folder."""
+    for path in own.glob(".*"):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def place(own: Path) -> Path:
+    """A new folder in the work folder of who holds the lease. BlockingIOError when another process has taken it."""
+    made = own / token()
+    try:
+        made.mkdir()
+    except FileNotFoundError:
+        raise _lost(own) from None
+    return made
+
+
+def _lost(own: Path) -> BlockingIOError:
+    return BlockingIOError(f"{own.parent}: this process stood still, and another works on this trial now")
+
+
+def discard(folder: Path, own: Path) -> None:
+    """Makes a finished trial an unfinished one without results and checkpoints. `own` is the work folder of this
+    process, which holds the lease."""
+    put_away(folder / "DONE", own)  # from here on the trial is unfinished
     _sync_folder(folder)
     kept = OWN - {"record.json", "checkpoint", "FAILED"}
-    for name in os.listdir(folder):  # moved, not removed: whoever hangs here can only touch what is its own
-        if name not in kept and not name.startswith("."):
-            os.rename(folder / name, gone / name)
-    shutil.rmtree(gone, ignore_errors=True)
+    for name in os.listdir(folder):
+        if name not in kept and not name.startswith((".", WORK)):
+            put_away(folder / name, own)
+    empty(own)
 
 
 def attempts(folder: Path) -> list[dict[str, Any]]:
@@ -449,13 +493,6 @@ def data_files(folder: Path) -> list[str]:
 def token() -> str:
     """Part of a name that no other process gives: ids of processes are the same in many containers."""
     return uuid.uuid4().hex[:12]
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
 
 
 def sha256(path: Path, sync: bool = False) -> str:

@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import shutil
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +10,7 @@ from pathlib import Path
 
 from orchestrator.identity import Address
 from orchestrator.objects import Objects
-from orchestrator.store import OWN, WORK, Damaged, done
+from orchestrator.store import OWN, WORK, Damaged, done, empty, put_away
 
 AWAY = ".away"
 """In a folder: the files that it does without."""
@@ -89,13 +88,16 @@ def download(objects: Objects, address: Address, said: bytes, work: Path, whole:
 
 
 def move_in(work: Path, folder: Path) -> None:
-    """Puts what was downloaded in the place of what the folder has of the trial: DONE goes first and comes last. It is
-    not synced to disk: whatever a loss of power damages is brought again."""
-    (folder / "DONE").unlink(missing_ok=True)
+    """Puts what was downloaded, to a folder in the holder's work folder, in the place of what the folder has of the
+    trial: DONE goes first and comes last. It is not synced to disk: whatever a loss of power damages is brought
+    again."""
+    own = work.parent
+    put_away(folder / "DONE", own)
     for name in os.listdir(folder):
         stale = name in ("record.json", "checkpoint", "FAILED", AWAY)
         if stale or not (name in OWN or name.startswith((".", WORK))):
-            shutil.rmtree(folder / name) if (folder / name).is_dir() else (folder / name).unlink()
+            put_away(folder / name, own)
+    empty(own)
     for name in sorted(os.listdir(work), key=lambda name: name == "DONE"):
         os.replace(work / name, folder / name)
     work.rmdir()

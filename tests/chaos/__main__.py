@@ -64,8 +64,8 @@ def main() -> int:
         late = [name for name, struck in one.struck.items() if not struck]
         told = one.lie or (f"too late: {', '.join(late)}" if late else "holds")
         print(f"{one.kind} {one.seed}: {one.seconds:.0f} s, {told}", flush=True)
-        if not given.print:
-            replace("rounds", table(done), DOCUMENT)
+    if not given.print:
+        replace("rounds", table(done), DOCUMENT)
     print(table(done))
     broken = [one for one in done if one.lie]
     if not broken:

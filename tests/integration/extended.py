@@ -84,11 +84,12 @@ def run(store: Store, one: spec.Trial) -> None:
         return
     read = spec.decode(json.loads((store.prepare(one) / "spec.json").read_text()))
     inputs = {role: store.folder(parent.KIND, key(parent)) for role, parent in spec.parents(one)}
-    work = store.workspace(one.KIND, key(one))
     where = sources.read(store.root / "sources.json", cache=Path("results/cache"))
-    record = trial.run(read, Context(inputs, work, key=key(one), sources=where))
-    assert record["status"] == "done", record
-    store.finish(work, {**identity_record(one), **record})
+    with store.claim(one.KIND, key(one)):
+        work = store.workspace(one.KIND, key(one))
+        record = trial.run(read, Context(inputs, work, key=key(one), sources=where))
+        assert record["status"] == "done", record
+        store.finish(work, {**identity_record(one), **record})
 
 
 if __name__ == "__main__":

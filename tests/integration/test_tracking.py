@@ -46,14 +46,15 @@ class Finished:
         if self.store.status(node.kind, node.key):
             self.store.reopen(node.kind, node.key, lambda: "again")
         self.store.prepare(node.spec)
-        out = self.store.workspace(node.kind, node.key)
         points = {"step": [0, 1], "name": ["loss", "loss"], "value": [1.0, curve]}
-        pq.write_table(pa.table(points), out / "curves.parquet")
-        if weights:
-            (out / "weights").mkdir()
-            (out / "weights/backbone.safetensors").write_bytes(weights)
         record = {**identity_record(node.spec), "status": "done", "numbers": numbers, "seconds": 1.0}
-        self.store.finish(out, record)
+        with self.store.claim(node.kind, node.key):
+            out = self.store.workspace(node.kind, node.key)
+            pq.write_table(pa.table(points), out / "curves.parquet")
+            if weights:
+                (out / "weights").mkdir()
+                (out / "weights/backbone.safetensors").write_bytes(weights)
+            self.store.finish(out, record)
 
     def writer(self) -> Writer:
         return Writer(self.uri, "micro", self.store, self.names, {"sweep": "abc"}, self.levels)

@@ -62,11 +62,12 @@ def completed(store: Store, node: plan.Node) -> None:
     files = {name: (folder / name).read_bytes() for name in data_files(folder)}
     if node.kind in TRAINING_KINDS and node.status == "done":
         files["weights/some.safetensors"] = node.key.encode()
-    work = store.workspace(node.kind, node.key)
-    for name, content in files.items():
-        (work / name).parent.mkdir(exist_ok=True, parents=True)
-        (work / name).write_bytes(content)
-    store.finish(work, {"seconds": 1.0, **record, **identity_record(node.spec), "status": node.status})
+    with store.claim(node.kind, node.key):
+        work = store.workspace(node.kind, node.key)
+        for name, content in files.items():
+            (work / name).parent.mkdir(exist_ok=True, parents=True)
+            (work / name).write_bytes(content)
+        store.finish(work, {"seconds": 1.0, **record, **identity_record(node.spec), "status": node.status})
 
 
 @pytest.fixture(scope="module")
@@ -334,7 +335,8 @@ def test_of_two_versions_of_a_judge_the_later_is_shown(swept: Swept, copied: Pat
     for time, (judging, mean) in enumerate([(first, 2.0), (second, 1.0)], 1):
         (store.prepare(judging) / "attempts.jsonl").write_text(json.dumps({"time": time}))
         record = {**identity_record(judging), "status": "done", "numbers": {"mean": mean}}
-        store.finish(store.workspace(judging.KIND, key(judging)), record)
+        with store.claim(judging.KIND, key(judging)):
+            store.finish(store.workspace(judging.KIND, key(judging)), record)
         writer.write(plan.Node(judging, key(judging), ()))
     name = f"bicubic/natural/{first.judge.metric}"
     assert writer.client.get_run(writer.parent).data.metrics == {name: 1.0}

@@ -133,10 +133,11 @@ def micro(tmp_path_factory: pytest.TempPathFactory) -> Graph:
             folder = graph.store.prepare(node.spec)
             read = spec.decode(json.loads((folder / "spec.json").read_text()))
             sources = Sources(cache=graph.store.root.parent / "cache")
-            work = graph.store.workspace(node.kind, node.key)
-            record = trial.run(read, Context(graph.inputs(node.spec), work, key=node.key, sources=sources))
-            assert record["status"] == "done", record
-            graph.store.finish(work, {**identity_record(node.spec), **record})
+            with graph.store.claim(node.kind, node.key):
+                work = graph.store.workspace(node.kind, node.key)
+                record = trial.run(read, Context(graph.inputs(node.spec), work, key=node.key, sources=sources))
+                assert record["status"] == "done", record
+                graph.store.finish(work, {**identity_record(node.spec), **record})
     return graph
 
 

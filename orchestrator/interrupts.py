@@ -8,12 +8,15 @@ store is whole at any moment, and reaper.py ends the driver's processes.
 import contextlib
 import os
 import signal
+import socket
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NoReturn, Protocol
 
 EXIT_INTERRUPTED = 130
+ENDING = (signal.SIGINT, signal.SIGTERM)
 
 
 class Stoppable(Protocol):
@@ -27,26 +30,45 @@ class Stoppable(Protocol):
 
 def at_once() -> None:
     """From here on the first Ctrl-C or SIGTERM ends the process."""
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in ENDING:
         signal.signal(number, lambda number, frame: end())
 
 
 @contextmanager
 def draining(stop: Stoppable) -> Iterator[None]:
-    """First Ctrl-C or SIGTERM: running trials save a checkpoint and end. Second: stop now."""
+    """First Ctrl-C or SIGTERM: running trials save a checkpoint and end. Second: stop now. To be entered by the main
+    thread.
 
-    def handle(number: int, frame: object) -> None:
-        if stop.requested:
-            end()
-        stop.request()
-        print("\nstopping: running trials save a checkpoint; once more to stop at once", file=sys.stderr, flush=True)
+    Signals are heard by a thread: Python calls handlers between two steps of the main thread, so all that come while it
+    is in Ray, which may be for seconds, would count as one.
+    """
+    reader, writer = socket.socketpair()
+    writer.setblocking(False)
 
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    def hear() -> None:
+        while number := reader.recv(1):
+            if number[0] not in ENDING:
+                continue
+            if stop.requested:
+                end()
+            stop.request()
+            print(
+                "\nstopping: running trials save a checkpoint; once more to stop at once", file=sys.stderr, flush=True
+            )
+
+    before = {number: signal.signal(number, lambda number, frame: None) for number in ENDING}
+    heard_before = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+    thread = threading.Thread(target=hear, name="interrupts", daemon=True)
+    thread.start()
     try:
         yield
     finally:
+        signal.set_wakeup_fd(heard_before, warn_on_full_buffer=False)
         for number, handler in before.items():
             signal.signal(number, handler)
+        writer.close()
+        thread.join()
+        reader.close()
 
 
 def end() -> NoReturn:

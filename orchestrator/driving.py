@@ -20,6 +20,8 @@ class Outcome:
     interrupted: bool = False
     tracebacks: dict[str, str] = field(default_factory=dict)
     """Last traceback of each failed trial, by key."""
+    again: list[Node] = field(default_factory=list)
+    """Ended trials that people asked to run again, unheard while trials ran."""
     fault: OSError | None = None
     """Why the store could not be written, which ends a sweep: what is finished is kept."""
 

@@ -34,7 +34,7 @@ from orchestrator.ready import ReadyQueue
 from orchestrator.searcher import ReadyTrials
 from orchestrator.sections import Runtime
 from orchestrator.stalls import IDLE_SECONDS, Stalls
-from orchestrator.store import RETRY, Store
+from orchestrator.store import FINISHED, RETRY, Store
 
 RUN = "sweep"
 """Name of Tune's run, whose folder has one for each trial."""
@@ -88,17 +88,23 @@ def run(
         finally:
             ray.shutdown()
             stop.withdraw()
-            _forget(store, queue)
+            outcome.again = _forget(store, queue)
     outcome.interrupted = stop.requested
     return outcome
 
 
-def _forget(store: Store, queue: ReadyQueue) -> None:
-    """Takes back requests of single trials that came when there was nothing to end or to retry any more."""
+def _forget(store: Store, queue: ReadyQueue) -> list[Node]:
+    """Takes back requests of single trials that came when nothing ran any more. Returns the ended trials that are to
+    run again."""
+    again = []
     with suppress(OSError):  # the next sweep does it
-        for name in store.stops_requested():
-            if name.removeprefix(RETRY) in queue.nodes:
-                store.forget_stop(name)
+        for name in sorted(store.stops_requested()):
+            if (node := queue.nodes.get(name.removeprefix(RETRY))) is None:
+                continue
+            store.forget_stop(name)
+            if name.startswith(RETRY) and queue.state[node.key] in ("failed", *FINISHED):
+                again.append(node)
+    return again
 
 
 @contextmanager

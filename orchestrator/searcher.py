@@ -56,7 +56,8 @@ class ReadyTrials(Searcher):
     def suggest(self, trial_id: str) -> Any:
         """Config of the next ready trial, None when none is ready yet, FINISHED when none ever will be."""
         try:
-            self._heed()
+            if self.queue.exhausted() or time.monotonic() - self.heeded > LOOK_SECONDS:
+                self._heed()
         except OSError as error:
             self.outcome.fault = error
         if self.stop.requested or self.outcome.fault or self.queue.exhausted():
@@ -96,9 +97,7 @@ class ReadyTrials(Searcher):
         self.listener.ended(node, status)
 
     def _heed(self) -> None:
-        """Does now and then what people have asked of single trials (trials.py): to run again, or not to run."""
-        if time.monotonic() - self.heeded < LOOK_SECONDS:
-            return
+        """Does what people have asked of single trials (trials.py): to run again, or not to run."""
         self.heeded = time.monotonic()
         asked = self.store.stops_requested()
         for name in [name for name, state in self.queue.state.items() if state == "failed" and RETRY + name in asked]:

@@ -31,8 +31,8 @@ from orchestrator.store import FINISHED, RETRY, write_atomic
 from orchestrator.work import Work
 
 EXIT_DONE, EXIT_INCOMPLETE, EXIT_USAGE = 0, 1, 2
-EXIT_DAMAGED = -1
-"""Within a sweep: an input was damaged, so another round is due."""
+EXIT_AGAIN = -1
+"""Within a sweep: another round is due."""
 MOST_ROUNDS = 12
 """A disk that damages what is written to it would ask for ever more."""
 COST = "cost.json"
@@ -178,8 +178,9 @@ def looked_over(file: Path, out: Console, offline: bool = True) -> Sweep:
 
 
 def _run_rounds(sweep: Sweep, out: Console) -> tuple[int, Any]:
-    """(exit code, mirror). As a rule one round. Another where a trial found an input damaged that looked whole, and
-    where a damaged trial came back with other bits, as it may under `fast`: its children are stale then."""
+    """(exit code, mirror). As a rule one round. Another where a trial found an input damaged that looked whole, where
+    a damaged trial came back with other bits, as it may under `fast` (its children are stale then), and where a
+    trial was retried when the round was about to end."""
     for last in reversed(range(MOST_ROUNDS)):
         _reopen(sweep, sweep.damaged, out)
         mirror = mirror_of(sweep, sweep.grid.runtime.tracking)
@@ -239,8 +240,10 @@ def _run_trials(sweep: Sweep, mirror: Any, out: Console) -> int:
     if outcome.interrupted:
         out.print(f"interrupted: what is done is kept; go on with: make sweep GRID={sweep.file}")
         return EXIT_INTERRUPTED
-    if "without input" in states:
-        return EXIT_DAMAGED
+    for node in outcome.again:
+        out.print(f"again: {node.kind} {node.key}, as was asked for")
+    if outcome.again or "without input" in states:
+        return EXIT_AGAIN
     return EXIT_INCOMPLETE if incomplete else EXIT_DONE
 
 

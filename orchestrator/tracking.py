@@ -37,8 +37,8 @@ os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # two l
 # A server that stops answering is given up after two minutes, not after twenty: the mirror tries again at the end.
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
-for noisy in ("mlflow.store.db.utils", "alembic"):
-    logging.getLogger(noisy).setLevel(logging.WARNING)  # the set-up of a new database is not news to a person
+logging.getLogger("alembic").setLevel(logging.WARNING)  # the set-up of a new database is not news to a person
+logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # nor are tracebacks: a line tells of faults
 
 METRICS_PER_REQUEST = 1000  # MLflow's limit; 100 for parameters
 PARAMETERS_PER_REQUEST = 100

@@ -274,11 +274,14 @@ def retry(file: Path, texts: list[str], again: bool, out: Console) -> int:
     """Lets failed and diverged trials run again: at once where a sweep runs, else in the next one. With `again` also
     finished ones. 1 where one could not."""
     trials, say = Trials(Sweep(file)), partial(out.print, markup=False)
-    asked, running = [trials.find(text) for text in texts], _running(trials)
+    asked = [trials.find(text) for text in texts]
     retried = [address for address in asked if _retried(trials, address, again, say)]
-    for _, key in retried if running else ():
+    for _, key in retried:
         trials.store.request_stop(RETRY + key)
-    whole = len(retried) == len(asked)
+    whole, running = len(retried) == len(asked), _running(trials)
+    if not running:  # asked after the request was made: a sweep that ran trials until now has still heard it
+        for _, key in retried:
+            trials.store.forget_stop(RETRY + key)
     if whole and not running:
         say(f"no trial runs; next: make sweep GRID={file}")
     return EXIT_DONE if whole else EXIT_NOT_DONE

@@ -40,6 +40,14 @@ def logistic(x: Array, high: float, low: float, centre: float, width: float) -> 
     return value
 
 
+def _slopes(x: Array, high: float, low: float, centre: float, width: float) -> Array:
+    """(N, 4): derivatives of `logistic` by its four parameters."""
+    size = abs(width) + 1e-12
+    share = expit((x - centre) / size)
+    by_centre = (low - high) / size * share * (1 - share)
+    return np.stack([share, 1 - share, by_centre, by_centre * (x - centre) / size * np.sign(width)], axis=1)
+
+
 def plcc_fitted(prediction: Array, label: Array) -> tuple[float, bool]:
     """(PLCC of the labels with the fitted logistic of the predictions, whether the fit converged).
 
@@ -51,7 +59,10 @@ def plcc_fitted(prediction: Array, label: Array) -> tuple[float, bool]:
         return float("nan"), False
     x = (prediction - prediction.mean()) / prediction.std()  # the fit then does not depend on the metric's unit
     start = [label.max(), label.min(), 0.0, 0.25]
-    fit = least_squares(lambda beta: logistic(x, *beta) - label, start, method="lm", max_nfev=EVALUATIONS)
+    # Not "lm": in one process of four MINPACK's last bits depend on where in memory the vectors lie.
+    fit = least_squares(
+        lambda beta: logistic(x, *beta) - label, start, lambda beta: _slopes(x, *beta), max_nfev=EVALUATIONS
+    )
     value = plcc(logistic(x, *fit.x), label)
     return (value, True) if fit.success and np.isfinite(value) else (float("nan"), False)
 

@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 import scipy.stats
+from scipy.optimize import approx_fprime, curve_fit
 
-from orchestrator.aggregate.correlation import Ties, krcc, logistic, plcc, plcc_fitted, srcc, srcc_resampled
+from orchestrator.aggregate.correlation import Ties, _slopes, krcc, logistic, plcc, plcc_fitted, srcc, srcc_resampled
 
 
 @pytest.fixture
@@ -41,6 +42,21 @@ def test_logistic_fit_recovers_a_logistic_relation():
 
 def test_logistic_fit_does_not_depend_on_the_unit(pair):
     assert plcc_fitted(1e4 * pair[0] - 7, pair[1])[0] == pytest.approx(plcc_fitted(*pair)[0], abs=1e-4)
+
+
+def test_logistic_fit_equals_that_of_levenberg_and_marquardt(pair):
+    prediction, label = pair
+    x = (prediction - prediction.mean()) / prediction.std()
+    start = [label.max(), label.min(), 0.0, 0.25]
+    found, _ = curve_fit(logistic, x, label, start, method="lm", maxfev=5000)
+    assert plcc_fitted(*pair)[0] == pytest.approx(plcc(logistic(x, *found), label), abs=1e-6)
+
+
+@pytest.mark.parametrize("width", [0.25, -0.25, 3.0])
+def test_slopes_of_the_logistic_are_its_differences(width):
+    x, at = np.linspace(-2, 2, 9), np.array([4.0, 1.0, 0.3, width])
+    differences = approx_fprime(at, lambda beta: logistic(x, *beta), 1e-7)
+    np.testing.assert_allclose(_slopes(x, *at), differences, rtol=1e-5, atol=1e-5)
 
 
 def test_a_fit_that_does_not_converge_is_said_and_left_empty(pair, monkeypatch):

@@ -8,31 +8,38 @@ from pathlib import Path
 
 import psutil
 
+from orchestrator.identity import key
+from orchestrator.spec import parents
+from orchestrator.spec.kinds import Benchmark
 from tests.integration.sweeping import ROOT, Folder, kill, wait_until
 
 GRID = ROOT / "tests/micro.yaml"
 
 
 def test_a_trial_is_cancelled_and_retried_while_the_sweep_runs(tmp_path: Path) -> None:
-    folder = Folder(tmp_path, GRID.read_text().replace("warmup: {steps: 20,", "warmup: {steps: 2500,"))
-    planned = json.loads(folder.run("orchestrator", "plan", "grid.yaml", "--json")[1])
-    key = [one["key"] for one in planned["new"] if one["kind"] == "benchmark"][-1]
-    sweep = folder.start()
-    output = tmp_path / "sweep.txt"
-    (tmp_path / "output.txt").rename(output)  # the next command's has the name from now on
-    wait_until(lambda: bool(list(folder.store.root.glob("*/*/lock"))), sweep)
-    code, told = folder.run("orchestrator", "cancel", key, "--grid", "grid.yaml")
-    assert code == 0, told
-    wait_until(lambda: f"cancelled: benchmark {key}, as was asked for" in output.read_text(), sweep)
-    code, told = folder.run("orchestrator", "status", "grid.yaml", "--json")
-    found = json.loads(told)
-    assert {one["key"]: one["error"].partition(";")[0] for one in found["failed"]} == {key: "cancelled on request"}
-    assert found["running"], "the sweep goes on"
-    code, told = folder.run("orchestrator", "retry", key, "--grid", "grid.yaml")
-    assert (code, "was failed, runs again" in told) == (0, True), told
+    folder = Folder(tmp_path, GRID.read_text())
+    assert folder.run("orchestrator", "plan", "grid.yaml")[0] == 0
+    benchmark = [label.spec for label in folder.labels() if isinstance(label.spec, Benchmark)][-1]
+    ((_, parent),) = parents(benchmark)
+    name = key(benchmark)
+    folder.store.prepare(parent)
+    with folder.store.claim(parent.KIND, key(parent), sweep="another"):  # the sweep then waits for it
+        sweep = folder.start()
+        output = tmp_path / "sweep.txt"
+        (tmp_path / "output.txt").rename(output)  # the next command's has the name from now on
+        wait_until(lambda: "Ray dashboard" in output.read_text(), sweep)
+        code, told = folder.run("orchestrator", "cancel", name, "--grid", "grid.yaml")
+        assert code == 0, told
+        wait_until(lambda: f"cancelled: benchmark {name}, as was asked for" in output.read_text(), sweep)
+        code, told = folder.run("orchestrator", "status", "grid.yaml", "--json")
+        found = json.loads(told)
+        assert {one["key"]: one["error"].partition(";")[0] for one in found["failed"]} == {name: "cancelled on request"}
+        assert found["running"], "the sweep goes on"
+        code, told = folder.run("orchestrator", "retry", name, "--grid", "grid.yaml")
+        assert (code, "was failed, runs again" in told) == (0, True), told
     assert sweep.wait(timeout=300) == 0, output.read_text()
-    assert f"again: benchmark {key}, as was asked for" in output.read_text()
-    outcomes = [attempt["outcome"] for attempt in folder.store.attempts("benchmark", key)]
+    assert f"again: benchmark {name}, as was asked for" in output.read_text()
+    outcomes = [attempt["outcome"] for attempt in folder.store.attempts("benchmark", name)]
     assert outcomes == ["cancelled", "started", "done"]
     assert not folder.store.stops_requested()
 

@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from orchestrator import sweep
-from orchestrator.sweep import EXIT_DONE, EXIT_INCOMPLETE, EXIT_INTERRUPTED
+from orchestrator.sweep import EXIT_AGAIN, EXIT_DONE, EXIT_INCOMPLETE, EXIT_INTERRUPTED
 
 
 @pytest.mark.parametrize(
@@ -30,3 +30,19 @@ def test_what_the_store_has_at_the_end_decides(ran: int, left: list[str], code: 
     for name, answer in (("_reopen", None), ("mirror_of", None), ("_run_trials", ran)):
         monkeypatch.setattr(sweep, name, lambda *_, answer=answer: answer)
     assert sweep._run_rounds(one, Console())[0] == code
+
+
+def test_a_round_in_which_something_was_retried_too_late_is_followed_by_another(monkeypatch: Any) -> None:
+    ran = iter((EXIT_AGAIN, EXIT_DONE))
+    plans = iter((SimpleNamespace(to_do=lambda: ["the retried"]), SimpleNamespace(to_do=list)))
+    one = SimpleNamespace(
+        damaged={},
+        plan=SimpleNamespace(to_do=lambda: ["a trial"]),
+        replan=lambda: (next(plans), {}),
+        grid=SimpleNamespace(runtime=SimpleNamespace(tracking="")),
+    )
+    for name, answer in (("_reopen", lambda *_: None), ("mirror_of", lambda *_: None)):
+        monkeypatch.setattr(sweep, name, answer)
+    monkeypatch.setattr(sweep, "_run_trials", lambda *_: next(ran))
+    assert sweep._run_rounds(one, Console())[0] == EXIT_DONE
+    assert next(ran, None) is None

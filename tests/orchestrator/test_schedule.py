@@ -4,9 +4,11 @@ import json
 import math
 import socket
 import threading
+import time
 from pathlib import Path
 
 import pytest
+from ray.tune.search import Searcher
 
 from orchestrator import cluster, plan, schedule
 from orchestrator.actor import TrialActor
@@ -216,6 +218,30 @@ def test_a_request_that_came_too_late_is_forgotten(searcher: ReadyTrials) -> Non
     searcher.suggest("two")
     assert searcher.queue.state[config["key"]] == "done"
     assert searcher.store.stops_requested() == set()
+
+
+def test_the_last_look_at_requests_is_when_nothing_is_left(searcher: ReadyTrials) -> None:
+    """However short ago the one before it was."""
+    queue = searcher.queue
+    failed, *others = queue.nodes
+    for name in others:
+        queue.state[name] = "done"
+    queue.heap.clear()
+    queue.state[failed] = "failed"
+    searcher.heeded = time.monotonic()
+    assert searcher.suggest("one") == Searcher.FINISHED
+    searcher.store.request_stop(RETRY + failed)
+    assert searcher.suggest("two")["key"] == failed
+
+
+def test_what_is_retried_when_nothing_runs_any_more_asks_for_another_round(searcher: ReadyTrials) -> None:
+    store, queue = searcher.store, searcher.queue
+    failed, done, blocked, silent, *_ = queue.nodes
+    queue.state |= {failed: "failed", done: "done", blocked: "blocked", silent: "failed"}
+    for name in (RETRY + failed, RETRY + done, RETRY + blocked, silent, "another sweep's"):
+        store.request_stop(name)
+    assert {node.key for node in schedule._forget(store, queue)} == {failed, done}
+    assert store.stops_requested() == {"another sweep's"}
 
 
 def test_an_address_at_which_no_ray_listens_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """The process that runs trials, one after another."""
 
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -15,6 +16,11 @@ from ray import tune
 
 from orchestrator.meters import TrialMeters
 from orchestrator.runner import run_trial
+from orchestrator.store import Unseen
+
+UNSEEN = "unseen"
+"""Status of a trial on a node that does not see the store."""
+UNSEEN_SECONDS = 5.0
 
 
 class TrialActor(tune.Trainable):
@@ -39,7 +45,8 @@ class TrialActor(tune.Trainable):
         return True
 
     def step(self) -> dict[str, Any]:
-        """The whole trial; Tune sees one result."""
+        """The whole trial; Tune sees one result. On a node that does not see the store it sees one every few seconds:
+        the process keeps the place, where one trial after another would fail, until it sees the store or is ended."""
         device = "cuda" if ray.get_gpu_ids() and self.config["device"] == "auto" else "cpu"
         here = {"device": device, "node": ray.get_runtime_context().get_node_id()}
         kind = self.config["kind"]
@@ -47,6 +54,9 @@ class TrialActor(tune.Trainable):
         with _titled(f"{kind}: {self.config['name']}"):
             try:
                 status = run_trial({**self.config, **here}, partial(self.meters.hear, kind))
+            except Unseen as unseen:
+                time.sleep(UNSEEN_SECONDS)
+                return {"trial_status": UNSEEN, "note": str(unseen), "done": False}
             finally:
                 self.meters.rest(kind)
         return {"trial_status": status, "done": True}

@@ -61,6 +61,12 @@ class ReadyQueue:
         self.state[name] = "waiting"
         self.deferred.append(name)
 
+    def put_back(self, name: str) -> None:
+        """Puts a running trial back as if it had not been handed out."""
+        self.running.discard(name)
+        self.state[name] = "waiting"
+        self._release(name)
+
     def cancel(self, name: str) -> list[str]:
         """As `finish` with a failure, of a trial that waits."""
         self.heap = [entry for entry in self.heap if entry[2] != name]

@@ -205,6 +205,7 @@ def _tuner(searcher: ReadyTrials, runtime: Runtime, scratch: str) -> tune.Tuner:
             storage_path=scratch,
             verbose=0,
             failure_config=tune.FailureConfig(max_failures=runtime.max_failures),
+            stop=searcher.ends,
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),  # trials keep their own, in the store
             log_to_file=False,
         ),

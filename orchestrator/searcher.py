@@ -14,6 +14,7 @@ from orchestrator import cluster  # before ray
 
 from ray.tune.search import Searcher
 
+from orchestrator.actor import UNSEEN
 from orchestrator.driving import Listener, Outcome, Stop
 from orchestrator.plan import Node
 from orchestrator.ready import ReadyQueue
@@ -46,6 +47,10 @@ class ReadyTrials(Searcher):
         self.most, self.counted, self.heeded = 0, -math.inf, -math.inf
         self.trials: dict[str, tuple[Node, int]] = {}
         """By Tune's id: what was handed out, and how many lines its history had then."""
+        self.blind: set[str] = set()
+        """Tune's ids of what keeps the places on nodes that do not see the store."""
+        self.told: set[str] = set()
+        """What has been told of such nodes."""
         self.again: Counter[str] = Counter()
         """How often a trial was handed out again, by key."""
 
@@ -60,7 +65,7 @@ class ReadyTrials(Searcher):
                 self._heed()
         except OSError as error:
             self.outcome.fault = error
-        if self.stop.requested or self.outcome.fault or self.queue.exhausted():
+        if self.is_over():
             return Searcher.FINISHED
         if len(self.queue.running) >= self._room() or (node := self.queue.pop()) is None:
             return None
@@ -80,13 +85,36 @@ class ReadyTrials(Searcher):
             **self.given,
         }
 
+    def is_over(self) -> bool:
+        """Whether no more trials will be handed out."""
+        return self.stop.requested or self.outcome.fault is not None or self.queue.exhausted()
+
+    def ends(self, trial_id: str, result: Mapping[str, Any]) -> bool:
+        """Whether Tune is to end a trial that reports: what keeps a place that nobody needs any more."""
+        return self.is_over()
+
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        """Comes from nodes that do not see the store: what runs there keeps its place, and the trial runs elsewhere."""
+        if trial_id not in self.blind:
+            self.queue.put_back(self.trials.pop(trial_id)[0].key)
+            self.blind.add(trial_id)
+        if result["note"] not in self.told:
+            self.told.add(result["note"])
+            self.listener.told(f"{result['note']}; until then no trial runs there")
+
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """`error` comes once retries are used up."""
+        if trial_id in self.blind:  # its node sees the store again, or the sweep is over
+            self.blind.remove(trial_id)
+            return
         node, before = self.trials.pop(trial_id)
         status = "failed" if error or not result else result["trial_status"]
         if status == "interrupted" and not self.stop.requested:
             self.queue.finish(node.key, "failed")
             self._cancelled(node)
+            return
+        if status == UNSEEN:  # of a sweep that is over
+            self.queue.put_back(node.key)
             return
         if status == "held" or (status == "failed" and self._may_start_again(node, before)):
             self.queue.defer(node.key)
@@ -145,8 +173,8 @@ class ReadyTrials(Searcher):
             cpus = sum(node.get("CPU", 0) // self.runtime.cpus for node in nodes)
             self.most, self.counted = max(1, int(cpus)) + 2, time.monotonic()
             self.queue.gpus = sum(node.get("GPU", 0.0) for node in nodes)
-            self.queue.slots = cluster.side_by_side(nodes, self.runtime)
-        return self.most
+            self.queue.slots = max(1, cluster.side_by_side(nodes, self.runtime) - len(self.blind))
+        return max(1, self.most - len(self.blind))
 
     def _history(self, node: Node) -> list[dict[str, Any]]:
         return self.store.attempts(node.kind, node.key)

@@ -47,6 +47,10 @@ class Damaged(ValueError):
     """What a finished trial, or an object store's part of it, holds is not what was written."""
 
 
+class Unseen(OSError):
+    """This node does not see what the driver has prepared."""
+
+
 class Store:
     """A folder of trials on a POSIX file system. Every read works while others write. Where nodes share no folder, it
     is a node's copy of what an object store has (remote.Replica)."""
@@ -317,10 +321,10 @@ class Store:
         """Holds the trial's folder for this process. Waits while another live process holds it, until `give_up()`;
         then raises BlockingIOError, as where this process hung here and lost it. Work folders of those who held it
         before are gone, and the leftovers of a finished trial. `node`, `sweep`: for those who look at the lease
-        (lease.Holder). OSError where nobody has prepared it."""
+        (lease.Holder). Raises Unseen where nobody has prepared it."""
         folder = self.folder(kind, key)
         if not folder.is_dir():  # on a node that joined after the others were asked
-            raise OSError(
+            raise Unseen(
                 f"node {socket.gethostname()} does not see runtime.storage, {self.root}: allowed is a folder on "
                 "storage that every node has at the same path; mount it there, or take the node out of the cluster"
             )

@@ -5,6 +5,8 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import permutations
 from pathlib import Path
 from typing import NamedTuple
@@ -17,7 +19,8 @@ from tests.integration.sweeping import PATIENCE, ROOT, Folder, wait_until
 
 GRID = (ROOT / "tests/chaos/grid.yaml").read_text()
 SHARED = GRID.replace("runtime: {", "runtime: {gpus: 0.5, device: cpu, ")
-LONG = re.sub(r"steps: (60|150)\b", "steps: 400", SHARED.replace("seeds: [0]", "seeds: [0, 1]"))
+LONG = re.sub(r"steps: (60|150)\b", "steps: 400", SHARED)
+LONGER = LONG.replace("seeds: [0]", "seeds: [0, 1]")
 MOST_TRAINED = 100
 """Steps after which a trial still has seconds to go."""
 
@@ -58,7 +61,7 @@ def in_training(folder: Folder, node: str) -> dict[tuple[str, str], int]:
 
 def test_nodes_may_join_and_leave_while_a_sweep_runs(tmp_path: Path) -> None:
     with cluster(1, cpus=2) as nodes:
-        folder = Folder(tmp_path, LONG, nodes.address)
+        folder = Folder(tmp_path, LONGER, nodes.address)
         process = folder.start()
         wait_until(lambda: len(folder.finished()) >= 1, process)
         (oldest,) = nodes_of(folder)
@@ -85,25 +88,47 @@ def test_nodes_may_join_and_leave_while_a_sweep_runs(tmp_path: Path) -> None:
     assert sum(starts) <= len(starts) + 2, "at most what ran on the node that left ran again"
 
 
-def test_storage_that_a_node_does_not_see_is_refused_in_one_line(tmp_path: Path) -> None:
+@contextmanager
+def blind_node(address: str, hidden: Path) -> Iterator[None]:
+    """Within it a node of the cluster sees an empty folder in the place of `hidden`."""
     if subprocess.run(["unshare", "--mount", "true"], capture_output=True).returncode:
         pytest.skip("this machine does not allow a mount namespace, in which a node would not see the store")
-    folder = Folder(tmp_path, SHARED)
     ray = Path(sys.executable).with_name("ray")
-    with cluster(1) as nodes:
+    start = f"mount -t tmpfs tmpfs {hidden} && exec {ray} start --address {address} --num-cpus 1 --num-gpus 1 --block"
+    command = ["unshare", "--mount", "sh", "-c", start]
+    with subprocess.Popen(command, env=os.environ | MANY, stdout=subprocess.PIPE, text=True) as blind:
+        try:
+            assert blind.stdout
+            assert any("Ray runtime started" in line for line in blind.stdout)
+            yield
+        finally:
+            blind.terminate()
+            blind.communicate(timeout=60)
+
+
+def test_storage_that_a_node_does_not_see_is_refused_in_one_line(tmp_path: Path) -> None:
+    folder = Folder(tmp_path, SHARED)
+    with cluster(1) as nodes, blind_node(nodes.address, tmp_path):
         folder.cluster = nodes.address
-        start = f"mount -t tmpfs tmpfs {tmp_path} && exec {ray} start --address {nodes.address} --num-cpus 1 --block"
-        command = ["unshare", "--mount", "sh", "-c", start]
-        with subprocess.Popen(command, env=os.environ | MANY, stdout=subprocess.PIPE, text=True) as blind:
-            try:
-                assert blind.stdout
-                assert any("Ray runtime started" in line for line in blind.stdout)
-                code, output = folder.run()
-            finally:
-                blind.terminate()
-                blind.communicate(timeout=60)
+        code, output = folder.run()
     assert code == 2, output
     assert "is not shared: 1 of 2 nodes" in output
     assert "Traceback" not in output
     assert not folder.finished()
     shutil.rmtree(folder.store.root)
+
+
+def test_a_node_that_joins_without_the_storage_runs_no_trial_and_fails_none(tmp_path: Path) -> None:
+    with cluster(1) as nodes:
+        folder = Folder(tmp_path, LONG, nodes.address)
+        process = folder.start()
+        wait_until(lambda: len(folder.finished()) >= 1, process)
+        with blind_node(nodes.address, tmp_path):
+            wait_until(lambda: "does not see runtime.storage" in folder.output(), process)
+            assert process.wait(timeout=PATIENCE) == 0, folder.output()
+    lines = [line for line in folder.output().splitlines() if "does not see" in line]
+    assert len(lines) == 1, "it is told once"
+    assert lines[0].endswith("until then no trial runs there")
+    assert len(nodes_of(folder)) == 1
+    for kind, key in folder.finished():
+        assert [one["outcome"] for one in folder.store.attempts(kind, key)] == ["started", "done"]

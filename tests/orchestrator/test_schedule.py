@@ -244,6 +244,33 @@ def test_what_is_retried_when_nothing_runs_any_more_asks_for_another_round(searc
     assert store.stops_requested() == {"another sweep's"}
 
 
+def test_a_trial_on_a_node_that_does_not_see_the_store_runs_elsewhere(searcher: ReadyTrials) -> None:
+    """And its process keeps its place on that node, so that no other trial comes there."""
+    told: list[str] = []
+    searcher.listener.told = told.append
+    config = searcher.suggest("blind")
+    room = searcher._room()
+    for _ in range(2):
+        assert not searcher.ends("blind", {})
+        searcher.on_trial_result("blind", {"trial_status": "unseen", "note": "node a sees nothing"})
+    assert searcher._room() == room - 1
+    assert told == ["node a sees nothing; until then no trial runs there"]
+    assert searcher.suggest("elsewhere")["key"] == config["key"]
+    searcher.on_trial_complete("elsewhere", {"trial_status": "done"})
+    assert searcher.queue.state[config["key"]] == "done"
+    searcher.stop.requested = True
+    assert searcher.ends("blind", {})
+    searcher.on_trial_complete("blind", {"trial_status": "unseen", "note": "node a sees nothing"})
+    assert searcher._room() == room
+
+
+def test_a_trial_that_has_just_come_to_such_a_node_when_the_sweep_ends_has_not_failed(searcher: ReadyTrials) -> None:
+    config = searcher.suggest("blind")
+    searcher.stop.requested = True
+    searcher.on_trial_complete("blind", {"trial_status": "unseen", "note": "node a sees nothing"})
+    assert searcher.queue.state[config["key"]] == "waiting"
+
+
 def test_an_address_at_which_no_ray_listens_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]

@@ -36,7 +36,7 @@ class Stop:
     asking: threading.Thread | None = None
 
     def request(self) -> None:
-        """Asks running trials to save a checkpoint and end, and starts no more. A signal's handler does not wait for
+        """Asks running trials to save a checkpoint and end, and starts no more. Who hears a signal does not wait for
         an object store."""
         self.requested = True
         self.asking = threading.Thread(target=self._ask, name="stop", daemon=True)

@@ -13,8 +13,9 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
+from orchestrator.disk import sha256
 from orchestrator.identity import Address
-from orchestrator.store import Damaged, Store, sha256
+from orchestrator.store import Damaged, Store
 
 READERS = 4
 """Threads. On a local disk one is faster (0.2 against 0.33 s for 1,385 trials); on shared storage all would wait."""

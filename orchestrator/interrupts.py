@@ -17,6 +17,7 @@ from typing import NoReturn, Protocol
 
 EXIT_INTERRUPTED = 130
 ENDING = (signal.SIGINT, signal.SIGTERM)
+SHOW_CURSOR = b"\x1b[?25h"
 
 
 class Stoppable(Protocol):
@@ -52,9 +53,9 @@ def draining(stop: Stoppable) -> Iterator[None]:
             if stop.requested:
                 end()
             stop.request()
-            print(
-                "\nstopping: running trials save a checkpoint; once more to stop at once", file=sys.stderr, flush=True
-            )
+            with contextlib.suppress(OSError, ValueError):  # nobody may read it any more: Ctrl-C ends `tee`, too
+                print("\nstopping: running trials save a checkpoint; once more to stop at once", file=sys.stderr)
+                sys.stderr.flush()
 
     before = {number: signal.signal(number, lambda number, frame: None) for number in ENDING}
     heard_before = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
@@ -75,5 +76,8 @@ def end() -> NoReturn:
     """Says that the process was stopped, and stops it."""
     with contextlib.suppress(Exception):  # the signal may have come while this was being written to
         sys.stdout.flush()
-    os.write(2, b"\nstopped; what is finished is kept\n")
+    with contextlib.suppress(OSError):  # nobody reads it any more
+        if os.isatty(1):
+            os.write(1, SHOW_CURSOR)  # which rich has hidden while it draws lines over
+        os.write(2, b"\nstopped; what is finished is kept\n")
     os._exit(EXIT_INTERRUPTED)

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator import spec
+from orchestrator.disk import write_atomic
 from orchestrator.sections import BackboneLevel, Grid, OfficialGenerator, SuperResolutionSection, WeightsFile
-from orchestrator.store import Store, write_atomic
+from orchestrator.store import Store
 
 FILE = "manifests.json"
 SOURCES = "sources.json"

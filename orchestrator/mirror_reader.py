@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlparse
 
-from orchestrator import tracking
+from orchestrator import mirrored, tracking
 
 
 class MirrorError(ValueError):
@@ -19,14 +19,14 @@ class Reader:
 
     def __init__(self, place: str, experiment: str) -> None:
         """Raises MirrorError where there is no such database, server or experiment, or one that holds no files."""
-        self.place = place
+        self.place, self.shown = place, mirrored.public(place)
         with self._told("no MLflow server answers" if place.startswith("http") else "cannot be read"):
             _check_existence(place)
             client = tracking.client_of(place)
             found = client.get_experiment_by_name(experiment)
             if not found or found.lifecycle_stage != "active":
                 others = sorted(one.name for one in client.search_experiments())
-                raise MirrorError(f"{place}: no experiment {experiment!r}; there are: {', '.join(others)}")
+                raise MirrorError(f"{self.shown}: no experiment {experiment!r}; there are: {', '.join(others)}")
             self.experiment = found.experiment_id
             self.all = {run.info.run_id: run for run in tracking.runs_of(client, self.experiment)}
         valid = {run: one for run, one in self.all.items() if tracking.SUPERSEDED not in one.data.tags}
@@ -36,8 +36,8 @@ class Reader:
         self.runs: dict[str, str] = {**evaluations, **trained}
         if not self.runs:
             raise MirrorError(
-                f"{place}: experiment {experiment!r} has {len(tags)} runs and no files of trials in them: a version "
-                "before this one mirrored it, or nothing has finished; next: sweep again where its store is"
+                f"{self.shown}: experiment {experiment!r} has {len(tags)} runs and no files of trials in them: a "
+                "version before this one mirrored it, or nothing has finished; next: sweep again where its store is"
             )
 
     def links(self) -> dict[str, Any]:
@@ -71,7 +71,7 @@ class Reader:
         except Exception as error:  # MLflow raises whatever its database, server or file system raises
             logging.getLogger(__name__).debug("reading failed", exc_info=True)
             raise MirrorError(
-                f"{self.place}: {what} ({type(error).__name__}: {' '.join(str(error).split())})"
+                f"{self.shown}: {what} ({type(error).__name__}: {' '.join(str(error).split())})"
             ) from None
 
 

@@ -10,10 +10,11 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from orchestrator import spec as specs
+from orchestrator.disk import write_atomic
 from orchestrator.identity import canonical_json, spec_json
-from orchestrator.store import write_atomic
 
 Weights = Literal["copy", "link", "none"]
 """What becomes of weights: copies among a run's artifacts, a tag with their place in the store, or nothing."""
@@ -22,6 +23,12 @@ FILES = ("spec.json", "scores.parquet", "curves.parquet", "record.json")
 TRIAL, EVALUATIONS, WEIGHTS, SWEEP = "trial", "evaluations", "weights", "sweep"
 """First folders of a run's artifacts; `sweep` is that of the parent run and holds the store's manifests.
 `weights` is that of a trial's folder, too."""
+
+
+def public(place: str) -> str:
+    """The address of a mirror as it is shown: without a user's name and password."""
+    parts = urlsplit(place)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl() if "@" in parts.netloc else place
 
 
 def folder_of(kind: str, key: str) -> str:

@@ -96,8 +96,10 @@ class Objects:
         def get() -> str:
             files, base = self._opened()
             digest = hashlib.sha256()
+            file.seek(0)
+            file.truncate()
             try:
-                with files.open_input_stream(f"{base}/{name}") as stream, open(path, "wb") as file:
+                with files.open_input_stream(f"{base}/{name}") as stream:
                     while part := stream.read(PART):
                         file.write(part)
                         digest.update(part)
@@ -105,7 +107,11 @@ class Objects:
                 return ""
             return digest.hexdigest()
 
-        return self._tried(get)
+        with open(path, "wb") as file:
+            found = self._tried(get)
+        if not found:
+            path.unlink()
+        return found
 
     def names(self, folder: str) -> dict[str, int]:
         """Names of all objects below a folder, each with the time of its last write by the store's clock, ns."""

@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from typing import Any
 from rich.console import Console
 
 from orchestrator import cost, cost_table, fetching, matrix, naming, plan, preflight, schedule, show
+from orchestrator.disk import write_atomic
 from orchestrator.driving import Addresses, Listener, Outcome, Stop
 from orchestrator.grid import RESULTS, GridError, load
 from orchestrator.identity import key
@@ -29,7 +31,7 @@ from orchestrator.ready import ReadyQueue
 from orchestrator.sections import Grid
 from orchestrator.shrink import shrink, side
 from orchestrator.spec import Judging, Restoration, SuperResolution, Trial
-from orchestrator.store import Store, write_atomic
+from orchestrator.store import Store
 from orchestrator.sweep import COST, EXIT_DONE, EXIT_INCOMPLETE, Sweep, provenance
 from orchestrator.work import Work
 
@@ -166,21 +168,17 @@ def _told(study: matrix.Study, planned: plan.Plan) -> str:
 
 def _run_trials(planned: plan.Plan, store: Store, grid: Grid, names: dict[str, str], out: Console) -> Outcome:
     stop = Stop(store, "rehearsal")
-    progress: list[Progress] = []
+    with ExitStack() as while_running:
 
-    def started(addresses: Addresses, queue: ReadyQueue) -> None:
-        progress.append(Progress(out, Tally(queue, store, names, grid.runtime.gpus_of)))
-        progress[0].__enter__()
+        def started(addresses: Addresses, queue: ReadyQueue) -> None:
+            while_running.enter_context(draining(stop))  # again: Ray has put a handler of its own in the place of ours
+            while_running.enter_context(Progress(out, Tally(queue, store, names, grid.runtime.gpus_of)))
 
-    listener = Listener(started, lambda node, status: None, lambda line: out.print(line, markup=False))
-    try:
-        with draining(stop):
-            return schedule.run(
-                planned, store, grid.runtime, stop, provenance(), listener, grid.name, names, rehearsal=True
-            )
-    finally:
-        for one in progress:
-            one.__exit__()
+        while_running.enter_context(draining(stop))
+        listener = Listener(started, lambda node, status: None, lambda line: out.print(line, markup=False))
+        return schedule.run(
+            planned, store, grid.runtime, stop, provenance(), listener, grid.name, names, rehearsal=True
+        )
 
 
 def measure(planned: plan.Plan, store: Store, manifests: Manifests) -> cost.Rehearsed:

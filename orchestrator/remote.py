@@ -28,21 +28,13 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator import lease, remote_lease, transfer
+from orchestrator.disk import write_atomic
+from orchestrator.fence import clear, discard, lost, place
+from orchestrator.history import attempts, note_attempt, sound_attempt, sound_progress
 from orchestrator.identity import Address, key
 from orchestrator.objects import Objects
 from orchestrator.spec import KINDS, Trial
-from orchestrator.store import (
-    FINISHED,
-    Damaged,
-    Store,
-    attempts,
-    discard,
-    note_attempt,
-    place,
-    sound_attempt,
-    sound_progress,
-    write_atomic,
-)
+from orchestrator.store import FINISHED, Damaged, Store
 from orchestrator.transfer import AWAY, done_name
 
 SHARED = ".shared"
@@ -153,8 +145,8 @@ class Replica(Store):
         somebody looks at them."""
         with self._held(kind, key) as folder:
             self.objects.delete(done_name((kind, key)))
-            shutil.rmtree(folder)
-        self.objects.delete_folder(f"{kind}/{key}")  # its history too, which who held it has written last
+            self.objects.delete_folder(f"{kind}/{key}")
+            clear(folder, self.own[kind, key])
 
     @contextlib.contextmanager
     def claim(
@@ -397,6 +389,10 @@ class Replica(Store):
         except Damaged:
             discard(folder, own)
             raise
+        except FileNotFoundError:
+            if own.is_dir():
+                raise
+            raise lost(own) from None
         finally:
             shutil.rmtree(work, ignore_errors=True)
         self._set_mark(kind, key)

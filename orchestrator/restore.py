@@ -14,19 +14,18 @@ from typing import Any
 from rich.console import Console
 
 from orchestrator import matrix, mirrored, plan
+from orchestrator.disk import sha256, write_atomic
+from orchestrator.fence import place
 from orchestrator.grid import RESULTS, GridError, load
 from orchestrator.identity import digest
 from orchestrator.manifests import FILE, Manifests, parse, requests
 from orchestrator.mirror_reader import MirrorError, Reader
 from orchestrator.plan import Node
 from orchestrator.sections import Grid
-from orchestrator.store import FINISHED, Store, done, sha256, write_atomic
+from orchestrator.store import FINISHED, Damaged, Store, done
+from orchestrator.transfer import move_in
 
 EXIT_DONE, EXIT_DAMAGED = 0, 1
-
-
-class Damaged(ValueError):
-    """A trial whose mirrored files are not what its record says."""
 
 
 def run(file: Path, storage: Path, tracking: str | None, weights: bool, out: Console) -> int:
@@ -44,7 +43,7 @@ def run(file: Path, storage: Path, tracking: str | None, weights: bool, out: Con
     there = {node.key for node in nodes if _is_whole(store, node, weights)}
     wanted = [node for node in nodes if node.key in reader.runs and node.key not in there]
     if not wanted and not there:
-        raise GridError("\n".join([f"{reader.place}: has none of the {len(nodes)} trials of {file}", *hints]))
+        raise GridError("\n".join([f"{reader.shown}: has none of the {len(nodes)} trials of {file}", *hints]))
     damaged = list(restore(reader, store, wanted, weights))
     mirrored.write_links(store.root, grid.name, reader.links())
     restored = sum(_is_whole(store, node, weights) for node in wanted)
@@ -101,7 +100,7 @@ def _record(source: Path, node: Node) -> dict[str, Any]:
 
 
 def _place(store: Store, node: Node, source: Path, record: dict[str, Any], weights: bool) -> None:
-    """Moves a trial's files into the store as Store.finish leaves them: checked, on the disk, and DONE last."""
+    """Moves a trial's files into the store, checked, and DONE last; not where somebody has finished it meanwhile."""
     names = [name for name in record["files"] if name in mirrored.FILES or (weights and _is_weights(name))]
     for name in names:
         if not (source / name).is_file():
@@ -110,12 +109,16 @@ def _place(store: Store, node: Node, source: Path, record: dict[str, Any], weigh
             raise Damaged(f"its {name} does not have the digest that its record says")
     store.prepare(node.spec)
     with store.claim(node.kind, node.key) as folder:
+        if _is_whole(store, node, weights):
+            return
+        work = place(store.own[node.kind, node.key])
         for name in names:
-            (folder / name).parent.mkdir(exist_ok=True)
-            os.replace(source / name, folder / name)
+            (work / name).parent.mkdir(exist_ok=True)
+            os.rename(source / name, work / name)
         content = (source / "record.json").read_text()
-        write_atomic(folder / "record.json", content)
-        write_atomic(folder / "DONE", done(record["status"], content))
+        write_atomic(work / "record.json", content)
+        write_atomic(work / "DONE", done(record["status"], content))
+        move_in(work, folder)
 
 
 def _restore_manifests(reader: Reader, store: Store) -> Manifests:
@@ -127,7 +130,7 @@ def _restore_manifests(reader: Reader, store: Store) -> Manifests:
             try:
                 found |= parse(file.read_bytes())
             except ValueError:
-                raise MirrorError(f"{reader.place}: {FILE} of run {run_id} is cut short or not JSON") from None
+                raise MirrorError(f"{reader.shown}: {FILE} of run {run_id} is cut short or not JSON") from None
     known = Manifests.read(store.root).found
     Manifests({name: one for name, one in found.items() if name not in known}).write(store.root)
     return Manifests.read(store.root)

@@ -16,18 +16,19 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator import integrity
+from orchestrator.history import Printed, note_attempt, note_progress
 from orchestrator.lease import STALE_SECONDS
 from orchestrator.manifests import SOURCES
 from orchestrator.remote import open_store
 from orchestrator.spec import decode
-from orchestrator.store import FINISHED, Damaged, Printed, Store, note_attempt, note_progress
+from orchestrator.store import FINISHED, Damaged, Store
 
 PATIENCE_SECONDS = STALE_SECONDS + 15.0
 """How long a worker, with all that it reserves, waits for a trial that another driver's worker holds: long enough to
 see whether that one hangs."""
 
 
-LOST = "its lease is lost: the object store had no sign of life for too long, and another process may work on it"
+LOST = "its lease is lost: it gave no sign of life for too long, and another process may work on it"
 
 Heard = Callable[[Mapping[str, Any]], None]
 
@@ -69,7 +70,7 @@ def run_trial(config: Mapping[str, Any], hear: Heard = lambda said: None) -> str
             checkpoints = folder / "checkpoint" / made_of
             store.bring_checkpoints(checkpoints)
             said, printed = Said(folder, config["device"], hear), Printed(folder)
-            lost = partial(store.lost, kind, key)
+            lost = NowAndThen(partial(store.lost, kind, key))
             context = _context(config, store, work, checkpoints, said, lambda: stopped() or cancelled() or lost())
             said.measured = context.measured
             with redirect_stdout(printed), redirect_stderr(printed):
@@ -81,6 +82,9 @@ def run_trial(config: Mapping[str, Any], hear: Heard = lambda said: None) -> str
             note_attempt(folder, outcome=outcome, note=note, **started)
             return outcome
         except Exception:
+            if store.lost(kind, key):
+                note_attempt(folder, outcome="held", note=LOST, **started)
+                return "held"
             note_attempt(folder, outcome="error", traceback=traceback.format_exc(), **started)
             raise
         return str(record["status"])

@@ -1,5 +1,6 @@
 """What a person sees in the terminal: the plan of a sweep, and how it ended. progress.py shows what is between."""
 
+import os
 import sys
 from collections import Counter
 from collections.abc import Mapping
@@ -21,9 +22,20 @@ MOST_REASONS = 12
 MOST_BLOCKED = 10
 
 
+class Output(Console):
+    """Standard output. Whoever read it may be gone, as Ctrl-C ends `tee`, too: the work goes on and says no more."""
+
+    def on_broken_pipe(self) -> None:
+        """Called by rich, which would end the process."""
+        self.quiet = True
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+
+
 def console() -> Console:
     """Standard output; 120 columns where it is not a terminal."""
-    return Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 120)
+    return Output(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 120)
 
 
 def duration(seconds: float) -> str:

@@ -4,7 +4,7 @@ import io
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -70,9 +70,10 @@ def _state(node: Node, found: State, store: Store) -> str:
         found.running[node.key] = by, Running.of(node.kind, "", store.progress(node.kind, node.key) or {})
         return "running"
     if node.status == "failed":
-        text = (store.folder(node.kind, node.key) / "FAILED").read_text(errors="replace")
-        found.failed[node.key] = (text.strip().splitlines() or ["without a reason"])[-1]
-        return "failed"
+        with suppress(FileNotFoundError):  # a sweep has just handed it out again
+            text = (store.folder(node.kind, node.key) / "FAILED").read_text(errors="replace")
+            found.failed[node.key] = (text.strip().splitlines() or ["without a reason"])[-1]
+            return "failed"
     if missing := [parent for parent in node.parents if found.states[parent] != "done"]:
         found.waits_for[node.key] = missing
         return "blocked" if any(found.states[parent] in ("failed", "blocked") for parent in missing) else "waiting"
@@ -91,7 +92,8 @@ def run(file: Path, as_json: bool, out: Console) -> int:
 
 
 def watch(file: Path, seconds: float, out: Console) -> int:
-    """Shows the state again and again, in the same place on a terminal, until all is done or Ctrl-C; 0."""
+    """Shows the state again and again, in the same place on a terminal, until all is done; 0. Ctrl-C ends the
+    process."""
     sweep = Sweep(file)
     with Live(console=out, auto_refresh=False) if out.is_terminal else nullcontext() as live:
         while True:

@@ -17,30 +17,27 @@ that hung, lost its lease and goes on later, wherever it was, finds no place to 
 
 import contextlib
 import hashlib
-import io
 import json
 import os
 import shutil
 import socket
 import time
-import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from orchestrator import lease
+from orchestrator import disk, history, lease
+from orchestrator.disk import remove, sha256, sync_folder, token, write_atomic
+from orchestrator.fence import HELD, OWN, WORK, clear, discard, empty, is_work, leftovers, place, put_away
+from orchestrator.history import note_attempt
 from orchestrator.identity import Address, digest, key, spec_json
 from orchestrator.spec import KINDS, Trial, parents
 
 FINISHED = ("done", "diverged")
-WORK = "work."
-HELD = "held"
-"""In a work folder with results: whoever has lost it and makes it again, to write a file, does not make this."""
 RETRY = "retry-"
 """Before a trial's key: the name of a request to run it again."""
-LOG = "log.txt"
-OWN = {"spec.json", "record.json", "DONE", "FAILED", "lock", "attempts.jsonl", LOG, "progress.json", "checkpoint"}
-"""The store's bookkeeping and the checkpoint: what is no result."""
+BESIDE = (".probe-*", ".*.json.*", ".audit-*", ".restore-*")
+"""What kills leave beside the trials."""
 
 
 class Damaged(ValueError):
@@ -174,9 +171,8 @@ class Store:
         """Keeps a checkpoint of a trial, whose lease this process holds, where other nodes find it."""
 
     def lost(self, kind: str, key: str) -> bool:
-        """Whether another process may work by now on a trial that this process has claimed, which is then to end. In a
-        folder the next write tells: there is no place for it any more."""
-        return False
+        """Whether another process may work by now on a trial that this process has claimed, which is then to end."""
+        return not self.own[kind, key].is_dir()
 
     def holder(self, kind: str, key: str) -> lease.Holder | None:
         """Who works on a trial, or did when it was killed."""
@@ -186,12 +182,12 @@ class Store:
         """{time, step, steps, ...} of a running trial, and what else runner.Said knows of it; None when it has not
         started or has ended."""
         with contextlib.suppress(OSError):
-            return sound_progress(_parsed((self.folder(kind, key) / "progress.json").read_bytes()))
+            return history.sound_progress(history.parsed((self.folder(kind, key) / "progress.json").read_bytes()))
         return None
 
     def attempts(self, kind: str, key: str) -> list[dict[str, Any]]:
         """The history of a trial's attempts on all nodes, oldest first."""
-        return attempts(self.folder(kind, key))
+        return history.attempts(self.folder(kind, key))
 
     def note(self, kind: str, key: str, **what: Any) -> None:
         """Adds to a trial's history what its process could not say."""
@@ -226,9 +222,8 @@ class Store:
             if name.startswith(".progress.") or (name not in OWN and not name.startswith((".", WORK))):
                 put_away(folder / name, own)
         empty(own)
-        work = place(own)
-        (own / HELD).mkdir()
-        return work
+        place(own, HELD)
+        return place(own)
 
     def finish(self, work: Path, record: dict[str, Any], **attempt: Any) -> None:
         """Completes a trial: the files in its workspace reach the disk, their digests `record.json`, all is moved to
@@ -237,21 +232,21 @@ class Store:
         own, folder = work.parent, work.parents[1]
         os.rmdir(own / HELD)
         ended = {"time": round(time.time(), 3), "outcome": record["status"], **attempt}
-        record["attempts"] = [*attempts(folder), ended]
+        record["attempts"] = [*history.attempts(folder), ended]
         record["spec"] = sha256(folder / "spec.json", sync=True)
         record["files"] = {path: sha256(work / path, sync=True) for path in data_files(work)}
         record["bytes"] = {path: (work / path).stat().st_size for path in record["files"]}
         content = json.dumps(record, indent=1) + "\n"
-        _write(work / "record.json", content)
-        _write(work / "DONE", done(record["status"], content))
+        disk.write(work / "record.json", content)
+        disk.write(work / "DONE", done(record["status"], content))
         for inside in {above for path in record["files"] for above in Path(path).parents} - {Path(".")}:  # moved below
-            _sync_folder(work / inside)
+            sync_folder(work / inside)
         for part in sorted({Path(path).parts[0] for path in record["files"]}):
             os.rename(work / part, folder / part)
         os.replace(work / "record.json", folder / "record.json")
-        _sync_folder(folder)
+        sync_folder(folder)
         os.replace(work / "DONE", folder / "DONE")
-        _sync_folder(folder)
+        sync_folder(folder)
         note_attempt(folder, **ended)
         with contextlib.suppress(OSError):
             for path in leftovers(folder):
@@ -284,8 +279,7 @@ class Store:
     def remove(self, kind: str, key: str) -> None:
         """Removes a trial with all its files. Raises BlockingIOError while a live process works on it."""
         with self.claim(kind, key) as folder:
-            discard(folder, self.own[kind, key])  # from here on it is unfinished, whatever happens next
-            shutil.rmtree(folder)
+            clear(folder, self.own[kind, key])
 
     def leftovers(self, kind: str, key: str) -> list[Path]:
         """What a kill after DONE, or a holder that had hung, has left in a finished trial's folder: nobody needs it."""
@@ -294,9 +288,10 @@ class Store:
     def tidy(self, finished: Iterable[Address]) -> int:
         """Removes the leftovers of finished trials that no live process holds, and what kills a day ago or earlier have
         left beside the trials; returns how many trials had some."""
-        for path in (*self.root.glob(".probe-*"), *self.root.glob(".*.json.*")):
-            if time.time() - path.stat().st_mtime > 86_400:
-                path.unlink(missing_ok=True)
+        for path in (path for pattern in BESIDE for path in self.root.glob(pattern)):
+            with contextlib.suppress(FileNotFoundError):  # whoever made it was alive, and is done with it
+                if time.time() - path.stat().st_mtime > 86_400:
+                    remove(path)
         untidy = [address for address in finished if self.leftovers(*address)]
         for address in untidy:
             with contextlib.suppress(BlockingIOError), self.claim(*address):
@@ -332,22 +327,18 @@ class Store:
         try:
             with lease.hold(folder / "lock", give_up, node, sweep, own):
                 for name in os.listdir(folder):
-                    if name.removeprefix(".").startswith(WORK):  # it may belong to a holder that has only hung
+                    if is_work(name):  # it may belong to a holder that has only hung
                         put_away(folder / name, own)
                 for path in self.leftovers(kind, key) if self.status(kind, key) in FINISHED else ():
                     put_away(path, own)
                 empty(own)
                 self.own[kind, key] = own
-                yield folder
+                try:
+                    yield folder
+                finally:
+                    del self.own[kind, key]
         finally:
-            self.own.pop((kind, key), None)
             shutil.rmtree(own, ignore_errors=True)
-
-
-def leftovers(folder: Path) -> list[Path]:
-    """What of a finished trial's folder nobody needs: checkpoint, work folders, files that a kill has cut."""
-    gone, cut = ("checkpoint", "progress.json", "FAILED"), (".progress.", ".spec.json.", ".FAILED.")
-    return [folder / name for name in os.listdir(folder) if name in gone or WORK in name or name.startswith(cut)]
 
 
 def identity_record(spec: Trial) -> dict[str, Any]:
@@ -363,127 +354,6 @@ def done(status: str, record: str) -> str:
     return f"{status}\n{hashlib.sha256(record.encode()).hexdigest()}\n"
 
 
-def note_attempt(folder: Path, **what: Any) -> None:
-    """Appends one line to the trial's history of attempts."""
-    path = folder / "attempts.jsonl"
-    cut = path.exists() and not path.read_bytes().endswith(b"\n")  # whoever wrote last died while writing
-    with open(path, "a") as file:
-        file.write("\n" * cut + json.dumps({"time": round(time.time(), 3), **what}) + "\n")
-
-
-class Printed(io.TextIOBase):
-    """What a trial prints, at the end of its log. A trial that prints nothing has none."""
-
-    def __init__(self, folder: Path) -> None:
-        self.path = folder / LOG
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, text: str) -> int:
-        with contextlib.suppress(OSError), open(self.path, "a") as file:  # a full disk ends no training for a word
-            file.write(text)
-        return len(text)
-
-
-def note_progress(folder: Path, step: int, steps: int, **more: Any) -> None:
-    """Says how far a running trial is, for whoever watches. Not synced to disk: it is worth nothing after a crash.
-    `more`: what progress.Running knows, e.g. per_second."""
-    temporary = folder / f".progress.{token()}"
-    try:
-        temporary.write_text(json.dumps({"time": time.time(), "step": step, "steps": steps, **more}))
-        os.replace(temporary, folder / "progress.json")
-    except OSError:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-
-
-def put_away(path: Path, own: Path) -> None:
-    """Takes a file or folder of a trial away by moving it to the work folder of who holds the lease, out of which
-    `empty` removes it; that folder itself stays. BlockingIOError when another process has taken the lease."""
-    if path != own:
-        try:
-            os.rename(path, own / f".{token()}")
-        except FileNotFoundError:  # else another was faster to remove it
-            if not own.is_dir():
-                raise _lost(own) from None
-
-
-def empty(own: Path) -> None:
-    """Removes what was put away in a work folder."""
-    for path in own.glob(".*"):
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
-
-
-def place(own: Path) -> Path:
-    """A new folder in the work folder of who holds the lease. BlockingIOError when another process has taken it."""
-    made = own / token()
-    try:
-        made.mkdir()
-    except FileNotFoundError:
-        raise _lost(own) from None
-    return made
-
-
-def _lost(own: Path) -> BlockingIOError:
-    return BlockingIOError(f"{own.parent}: this process stood still, and another works on this trial now")
-
-
-def discard(folder: Path, own: Path) -> None:
-    """Makes a finished trial an unfinished one without results and checkpoints. `own` is the work folder of this
-    process, which holds the lease."""
-    put_away(folder / "DONE", own)  # from here on the trial is unfinished
-    _sync_folder(folder)
-    kept = OWN - {"record.json", "checkpoint", "FAILED"}
-    for name in os.listdir(folder):
-        if name not in kept and not name.startswith((".", WORK)):
-            put_away(folder / name, own)
-    empty(own)
-
-
-def attempts(folder: Path) -> list[dict[str, Any]]:
-    """The history of attempts, oldest first, without lines that a dying process left unfinished or that are damaged."""
-    with contextlib.suppress(FileNotFoundError):
-        lines = (folder / "attempts.jsonl").read_text(errors="replace").splitlines()
-        return [found for line in lines if (found := sound_attempt(line))]
-    return []
-
-
-LAST_SECOND = 253402300799
-"""Of the year 9999: no attempt is later."""
-
-
-def sound_attempt(line: str) -> dict[str, Any] | None:
-    """A line of a history: what note_attempt has written, with a `time` and an `outcome`; None for another."""
-    found = _parsed(line)
-    if not isinstance(found, dict) or not isinstance(found.get("outcome"), str):
-        return None
-    time = found.get("time")
-    return found if isinstance(time, int | float) and 0 <= time <= LAST_SECOND else None
-
-
-def sound_progress(said: Any) -> dict[str, Any] | None:
-    """What note_progress has said: numbers by name, and `values` of a training, which may be none; None for another."""
-    if not isinstance(said, dict) or not isinstance(values := said.get("values", {}), dict):
-        return None
-    numbers = all(_is_number(value) for name, value in said.items() if name != "values")
-    return said if numbers and all(isinstance(value, float) or _is_number(value) for value in values.values()) else None
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and abs(value) < 1e300
-
-
-def _parsed(content: str | bytes) -> Any:
-    """JSON, or None."""
-    with contextlib.suppress(ValueError, RecursionError):
-        return json.loads(content)
-    return None
-
-
 def data_files(folder: Path) -> list[str]:
     """Relative paths of a trial's results: everything but the store's own bookkeeping and the checkpoint."""
     files = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
@@ -492,47 +362,3 @@ def data_files(folder: Path) -> list[str]:
         for path in files
         if path.parts[0] not in OWN and not path.parts[0].startswith((".", WORK)) and not path.name.startswith(".")
     )
-
-
-def token() -> str:
-    """Part of a name that no other process gives: ids of processes are the same in many containers."""
-    return uuid.uuid4().hex[:12]
-
-
-def sha256(path: Path, sync: bool = False) -> str:
-    """Hex digest of a file's bytes; with `sync`, once they have reached the disk."""
-    with open(path, "rb") as file:
-        if sync:
-            os.fsync(file.fileno())
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def write_atomic(path: Path, text: str, sync: bool = True) -> None:
-    """Writes a text file so that a reader and, with `sync`, a machine that loses power finds either all of it or none.
-    OSError, with the path, when the disk is full or the folder cannot be written."""
-    temporary = path.with_name(f".{path.name}.{token()}")
-    try:
-        _write(temporary, text, sync)
-        os.replace(temporary, path)
-        if sync:
-            _sync_folder(path.parent)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise OSError(error.errno, error.strerror, str(path)) from None
-
-
-def _write(path: Path, text: str, sync: bool = True) -> None:
-    with open(path, "w") as file:
-        file.write(text)
-        if sync:
-            file.flush()
-            os.fsync(file.fileno())
-
-
-def _sync_folder(path: Path) -> None:
-    folder = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

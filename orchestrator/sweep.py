@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from orchestrator import checks, cost, integrity, matrix, naming, plan, preflight, show
+from orchestrator.disk import write_atomic
 from orchestrator.driving import Addresses, Listener, Stop, forget_dead, stop_name
 from orchestrator.forecast import Forecast, forecast, memory_faults, shares
 from orchestrator.grid import LAST_SWEEP, RESULTS, GridError, load
@@ -22,12 +23,13 @@ from orchestrator.identity import Address, key
 from orchestrator.interrupts import EXIT_INTERRUPTED, draining
 from orchestrator.manifests import Manifests, requests
 from orchestrator.matrix import FACTORS
+from orchestrator.mirrored import public
 from orchestrator.progress import Progress, Tally
 from orchestrator.ready import ReadyQueue
 from orchestrator.remote import open_store
 from orchestrator.sections import Grid
 from orchestrator.spec import KINDS, TRAINING_KINDS
-from orchestrator.store import FINISHED, RETRY, write_atomic
+from orchestrator.store import FINISHED, RETRY
 from orchestrator.work import Work
 
 EXIT_DONE, EXIT_INCOMPLETE, EXIT_USAGE = 0, 1, 2
@@ -278,7 +280,7 @@ def _announce(sweep: Sweep, addresses: Any, out: Console) -> None:
     for address in addresses.metrics[:1]:
         more = f" and of {len(addresses.metrics) - 1} more nodes" if len(addresses.metrics) > 1 else ""
         out.print(f"metrics: {address}{more}")
-    out.print(f"MLflow: {tracking}" if "://" in tracking else f"MLflow: make mlflow TRACKING={tracking}")
+    out.print(f"MLflow: {public(tracking)}" if "://" in tracking else f"MLflow: make mlflow TRACKING={tracking}")
 
 
 def _check(sweep: Sweep, out: Console) -> None:

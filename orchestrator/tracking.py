@@ -28,9 +28,10 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunS
 
 from orchestrator import lease, manifests, mirrored
 from orchestrator import spec as specs
+from orchestrator.disk import sha256
 from orchestrator.identity import key
 from orchestrator.plan import Node
-from orchestrator.store import FINISHED, Damaged, Store, sha256
+from orchestrator.store import FINISHED, Damaged, Store
 
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # two lines a run, with a server
@@ -373,14 +374,15 @@ def client_of(place: str) -> Any:
 
 
 def _check_answer(server: str) -> None:
+    shown = mirrored.public(server)
     try:
-        urllib.request.urlopen(f"{server.rstrip('/')}/health", timeout=ANSWER_SECONDS).close()
+        urllib.request.urlopen(f"{shown.rstrip('/')}/health", timeout=ANSWER_SECONDS).close()
     except (urllib.error.HTTPError, http.client.HTTPException):
         return  # any answer will do
     except OSError as error:
         reason = getattr(error, "reason", error)
         if not isinstance(reason, ssl.SSLError):  # MLflow has settings for certificates
-            raise ConnectionError(f"{server} does not answer within {ANSWER_SECONDS:g} s: {reason}") from None
+            raise ConnectionError(f"{shown} does not answer within {ANSWER_SECONDS:g} s: {reason}") from None
 
 
 def runs_of(client: Any, experiment: str) -> Iterator[Any]:

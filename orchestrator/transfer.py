@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from orchestrator.fence import OWN, WORK, empty, put_away
 from orchestrator.identity import Address
 from orchestrator.objects import Objects
-from orchestrator.store import OWN, WORK, Damaged, done, empty, put_away
+from orchestrator.store import Damaged, done
 
 AWAY = ".away"
 """In a folder: the files that it does without."""
@@ -56,7 +57,7 @@ def upload(objects: Objects, address: Address, folder: Path, check: Callable[[],
 
 def download(objects: Objects, address: Address, said: bytes, work: Path, whole: bool) -> None:
     """Brings the trial that DONE, whose text is `said`, speaks of to an empty folder; unless `whole`, without most
-    images. Raises Damaged where something is not what was written."""
+    images. Raises Damaged where something is not what was written, FileNotFoundError where the folder is gone."""
     place, text = _place(address, said.decode(errors="replace")), said.decode(errors="replace")
     content = (objects.read(f"{place}/record.json") or b"").decode(errors="replace")
     try:
@@ -73,8 +74,8 @@ def download(objects: Objects, address: Address, said: bytes, work: Path, whole:
         files = {name: digest for name, digest in files.items() if name not in away}
     wanted = {f"{place}/{name}": (name, digest) for name, digest in files.items()}
     wanted["/".join(address) + "/spec.json"] = "spec.json", record["spec"]
-    for inside in {(work / name).parent for name, _ in wanted.values()}:
-        inside.mkdir(parents=True, exist_ok=True)
+    for inside in sorted({above for name in files for above in Path(name).parents} - {Path(".")}):
+        (work / inside).mkdir()  # never `work`, which whoever has taken the lease over has removed
 
     def get(source: str) -> None:
         name, digest = wanted[source]

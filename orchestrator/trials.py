@@ -16,12 +16,13 @@ from rich.console import Console
 
 from orchestrator import integrity, show, status
 from orchestrator.grid import GridError
+from orchestrator.history import LOG
 from orchestrator.identity import Address, spec_json
 from orchestrator.lease import STALE_SECONDS
 from orchestrator.plan import TO_DO
 from orchestrator.progress import Running
 from orchestrator.spec import KINDS
-from orchestrator.store import FINISHED, LOG, RETRY, Store
+from orchestrator.store import FINISHED, RETRY, Store
 from orchestrator.sweep import Sweep
 
 EXIT_DONE, EXIT_NOT_DONE = 0, 1
@@ -277,12 +278,10 @@ def retry(file: Path, texts: list[str], again: bool, out: Console) -> int:
     asked = [trials.find(text) for text in texts]
     retried = [address for address in asked if _retried(trials, address, again, say)]
     for _, key in retried:
-        trials.store.request_stop(RETRY + key)
-    whole, running = len(retried) == len(asked), _running(trials)
-    if not running:  # asked after the request was made: a sweep that ran trials until now has still heard it
-        for _, key in retried:
-            trials.store.forget_stop(RETRY + key)
-    if whole and not running:
+        if key in trials.sweep.plan.nodes:  # also where none runs just now: a sweep begins by forgetting requests
+            trials.store.request_stop(RETRY + key)
+    whole = len(retried) == len(asked)
+    if whole and not _running(trials):
         say(f"no trial runs; next: make sweep GRID={file}")
     return EXIT_DONE if whole else EXIT_NOT_DONE
 
@@ -312,7 +311,7 @@ def cancel(file: Path, texts: list[str], out: Console) -> int:
     blocked; `retry` or the next sweep runs them. 1 where one could not be cancelled."""
     trials, say, left = Trials(Sweep(file)), partial(out.print, markup=False), 0
     if not _running(trials):
-        say(f"no trial of {file} runs, so there is nothing to cancel; `exclude` in a grid leaves cells out for good")
+        say(f"no trial of {file} runs just now, so there is nothing to cancel; `exclude` in a grid leaves cells out for good")
         return EXIT_NOT_DONE
     for kind, key in [trials.find(text) for text in texts]:
         told, found = f"{kind} {key}: {trials.name((kind, key))}", trials.store.status(kind, key)

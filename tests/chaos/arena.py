@@ -13,9 +13,9 @@ from typing import Any
 
 import psutil
 
+from orchestrator.history import attempts
 from orchestrator.interrupts import EXIT_INTERRUPTED
 from orchestrator.lease import holder
-from orchestrator.store import attempts
 from tests.integration.sweeping import PATIENCE, Folder
 
 GRID = (Path(__file__).parent / "grid.yaml").read_text()

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import psutil
 
+from orchestrator.disk import sha256
 from orchestrator.grid import load
 from orchestrator.last_resort import SHOWN
 from orchestrator.manifests import Manifests
 from orchestrator.matrix import Label, expand
-from orchestrator.store import Store, sha256
+from orchestrator.store import Store
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 400  # seconds until a sweep that hangs fails the test

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import pytest
 
-from orchestrator.store import attempts
+from orchestrator.history import attempts
 from tests.chaos.clusters import MANY, cluster
 from tests.integration.sweeping import PATIENCE, ROOT, Folder, wait_until
 

@@ -13,8 +13,10 @@ import pytest
 
 from orchestrator import plan as plans
 from orchestrator import spec as specs
+from orchestrator.disk import sha256
+from orchestrator.history import attempts
 from orchestrator.identity import key
-from orchestrator.store import Store, attempts, done, sha256
+from orchestrator.store import Store, done
 from tests.integration.sweeping import PATIENCE, Folder, kill, wait_until
 
 GRID = Path(__file__).parents[1] / "micro.yaml"

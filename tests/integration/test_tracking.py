@@ -1,8 +1,10 @@
 """The mirror is idempotent by key, continues where a kill cut it, and its faults cost nothing but itself."""
 
+import http.server
 import json
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -301,6 +303,27 @@ def test_a_server_that_never_answers_is_given_up_soon(finished: Finished, monkey
             mirror.add(node)
         mirror.close("FINISHED")
     assert mirror.faults == [f"ConnectionError: {finished.uri} does not answer within 0.2 s: timed out"]
+
+
+def test_a_servers_address_may_have_a_name_and_a_password_which_are_not_shown(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(tracking, "ANSWER_SECONDS", 0.2)
+
+    class Answer(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_error(401)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        tracking.client_of(f"http://me:secret@127.0.0.1:{server.server_port}")
+        server.shutdown()
+    with silent_port() as port, pytest.raises(ConnectionError) as told:
+        tracking.client_of(f"http://me:secret@127.0.0.1:{port}")
+    assert str(told.value) == f"http://127.0.0.1:{port} does not answer within 0.2 s: timed out"
 
 
 def test_what_a_passing_fault_has_cost_is_written_at_the_end(finished: Finished, tmp_path: Path) -> None:

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from orchestrator import integrity, lease
+from orchestrator.history import attempts
 from orchestrator.identity import key
 from orchestrator.matrix import Study
 from orchestrator.spec import Trial, parents
-from orchestrator.store import Store, attempts, done, identity_record
+from orchestrator.store import Store, done, identity_record
 
 Damage = Callable[[Path], object]
 

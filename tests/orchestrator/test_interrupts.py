@@ -1,5 +1,7 @@
 """Ctrl-C once drains a sweep, twice ends it at once, also while the main thread is somewhere in Ray."""
 
+import os
+import pty
 import signal
 import subprocess
 import sys
@@ -16,6 +18,7 @@ class Stop:
     requested = False
     def request(self):
         self.requested = True
+        print("asked", flush=True)
 
 interrupts.at_once()
 stop = Stop()
@@ -29,9 +32,9 @@ with interrupts.draining(stop), interrupts.draining(stop):
 @pytest.mark.parametrize(
     ("signals", "rounds", "code", "said"),
     [
-        ([signal.SIGINT], 3_000_000, 0, "requested\n"),
-        ([signal.SIGINT, signal.SIGINT], 1_000_000_000, 130, ""),
-        ([signal.SIGTERM, signal.SIGTERM], 1_000_000_000, 130, ""),
+        ([signal.SIGINT], 3_000_000, 0, "asked\nrequested\n"),
+        ([signal.SIGINT, signal.SIGINT], 1_000_000_000, 130, "asked\n"),
+        ([signal.SIGTERM, signal.SIGTERM], 1_000_000_000, 130, "asked\n"),
     ],
 )
 def test_signals_are_counted_while_the_main_thread_is_busy(
@@ -54,3 +57,53 @@ def test_signals_are_counted_while_the_main_thread_is_busy(
             process.kill()
     assert (process.returncode, rest) == (code, said), errors
     assert "stopping: " not in errors
+
+
+def test_signals_count_also_when_nobody_reads_the_errors_any_more() -> None:
+    """As with `make sweep 2>&1 | tee log`, where Ctrl-C ends `tee`, too."""
+    reader, writer = os.pipe()
+    command = [sys.executable, "-c", BUSY, "1000000000"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=writer, text=True) as process:
+        os.close(writer)
+        os.close(reader)
+        try:
+            assert process.stdout
+            assert process.stdout.readline() == "busy\n"
+            process.send_signal(signal.SIGINT)
+            assert process.stdout.readline() == "asked\n"
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(timeout=60) == 130
+        finally:
+            process.kill()
+
+
+LIVE = """
+import time
+from rich.console import Console
+from rich.live import Live
+from orchestrator import interrupts
+
+interrupts.at_once()
+with Live("drawn", console=Console(force_terminal=True)):
+    time.sleep(600)
+"""
+
+
+def test_a_terminal_has_its_cursor_again() -> None:
+    ours, theirs = pty.openpty()
+    with subprocess.Popen([sys.executable, "-c", LIVE], cwd=ROOT, stdout=theirs, stderr=theirs) as process:
+        os.close(theirs)
+        try:
+            shown = b""
+            while b"drawn" not in shown:
+                shown += os.read(ours, 1000)
+            assert b"\x1b[?25l" in shown
+            process.send_signal(signal.SIGINT)
+            shown = b""
+            while b"is kept" not in shown:
+                shown += os.read(ours, 1000)
+            assert b"\x1b[?25h" in shown
+            assert process.wait(timeout=60) == 130
+        finally:
+            process.kill()
+            os.close(ours)

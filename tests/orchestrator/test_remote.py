@@ -14,13 +14,15 @@ import pytest
 
 from orchestrator import integrity, lease, objects, remote, remote_lease, transfer
 from orchestrator.aggregate import crops
+from orchestrator.disk import sha256
+from orchestrator.history import note_attempt
 from orchestrator.identity import key, spec_json
 from orchestrator.manifests import FILE, SOURCES, Manifests
 from orchestrator.matrix import Study
 from orchestrator.objects import Objects
 from orchestrator.remote import Replica, open_store
 from orchestrator.spec import Trial, parents
-from orchestrator.store import Damaged, Store, done, identity_record, note_attempt, sha256
+from orchestrator.store import Damaged, Store, done, identity_record
 
 Node = Callable[[str], Replica]
 FILES = {"scores.parquet": b"scores", "weights/some.safetensors": b"weights", "images/a.png": b"pixels"}
@@ -320,6 +322,49 @@ def test_a_holder_that_lost_its_lease_finishes_nothing_for_others(node: Node, tr
     assert is_whole(node("c"), trial)
     assert node("a").index() == {address(trial): "done"}
     assert is_whole(node("a"), trial), "its own copy yields"
+
+
+def test_who_hangs_while_it_brings_a_trial_brings_nothing_once_another_has_the_copy(
+    node: Node, trial: Trial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(node("a"), trial)
+    copy = node("b")
+    read, others = copy.objects.read, copy.folder(*address(trial)) / "checkpoint"
+
+    def taken_over(name: str) -> bytes | None:
+        found = read(name)
+        if name.endswith("record.json"):
+            (own,) = copy.folder(*address(trial)).glob("work.*")
+            own.rename(copy.root / "taken")
+            others.mkdir()
+        return found
+
+    monkeypatch.setattr(copy.objects, "read", taken_over)
+    with pytest.raises(BlockingIOError, match="another works on this trial now"):
+        copy.fetch(*address(trial))
+    assert copy.status(*address(trial)) is None
+    assert others.exists()
+    assert not list(copy.folder(*address(trial)).glob("work.*"))
+
+
+def test_a_removed_trial_is_gone_for_all_before_another_can_claim_it(
+    node: Node, trial: Trial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(node("a"), trial)
+    store, other = node("b"), node("c")
+    store.fetch(*address(trial))
+    delete, claimable = store.objects.delete_folder, []
+
+    def look(folder: str) -> None:
+        with contextlib.suppress(BlockingIOError), other.claim(*address(trial)):
+            claimable.append(folder)
+        delete(folder)
+
+    monkeypatch.setattr(store.objects, "delete_folder", look)
+    store.remove(*address(trial))
+    assert claimable == []
+    assert not store.objects.names("/".join(address(trial)))
+    assert not store.folder(*address(trial)).exists()
 
 
 def test_a_done_that_comes_after_all_is_that_of_a_whole_trial(node: Node, trial: Trial) -> None:

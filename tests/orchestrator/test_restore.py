@@ -13,11 +13,11 @@ import pytest
 from mlflow import MlflowClient
 
 from orchestrator import grid as grids
-from orchestrator import matrix, naming, plan
+from orchestrator import integrity, matrix, naming, plan
 from orchestrator.__main__ import main
 from orchestrator.identity import key
 from orchestrator.manifests import Manifests, judge_request
-from orchestrator.spec import TRAINING_KINDS
+from orchestrator.spec import TRAINING_KINDS, Trial
 from orchestrator.store import Store, data_files, identity_record
 from orchestrator.tracking import Mirror, Writer
 from tests.aggregate.conftest import GRID, fill, tree
@@ -181,6 +181,28 @@ def test_only_what_is_missing_is_restored(swept: Swept, restore: Restore, tmp_pa
     assert (code, "--weights" in out) == (0, False)
     assert out.startswith(f"{len(swept.nodes)} trials: {with_weights} restored")
     assert (store.folder(trained.kind, trained.key) / "weights" / "some.safetensors").read_text() == trained.key
+
+
+def test_what_a_sweep_has_finished_meanwhile_stays(
+    swept: Swept, restore: Restore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node, prepare = swept.node("pretext"), Store.prepare
+
+    def finished_meanwhile(store: Store, spec: Trial) -> Path:
+        folder = prepare(store, spec)
+        if key(spec) == node.key:
+            with store.claim(node.kind, node.key):
+                work = store.workspace(node.kind, node.key)
+                (work / "weights").mkdir()
+                (work / "weights" / "some.safetensors").write_bytes(b"other bits")
+                store.finish(work, {**identity_record(spec), "status": "done", "numbers": {}, "seconds": 2.0})
+        return folder
+
+    monkeypatch.setattr(Store, "prepare", finished_meanwhile)
+    restore(tmp_path / "store", "--weights")
+    store = Store(tmp_path / "store")
+    assert store.record(node.kind, node.key)["seconds"] == 2.0
+    assert not integrity.faults(store, [(node.kind, node.key)], deep=True)
 
 
 def test_damaged_files_are_told_and_left_out(swept: Swept, restore: Restore, copied: Path, tmp_path: Path) -> None:

@@ -13,13 +13,14 @@ from ray.tune.search import Searcher
 from orchestrator import cluster, plan, schedule
 from orchestrator.actor import TrialActor
 from orchestrator.driving import Listener, Outcome, Stop
+from orchestrator.history import note_attempt
 from orchestrator.lease import Holder
 from orchestrator.matrix import Study
 from orchestrator.ready import ReadyQueue
 from orchestrator.searcher import CANCELLED, ReadyTrials
 from orchestrator.sections.training import Runtime
 from orchestrator.stalls import Stalls
-from orchestrator.store import RETRY, Store, note_attempt
+from orchestrator.store import RETRY, Store
 
 
 def test_a_worker_that_goes_on_leaves_no_folders_of_the_last_trial(tmp_path: Path) -> None:

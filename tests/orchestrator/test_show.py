@@ -1,6 +1,8 @@
 """What the terminal shows: durations, the plan, the progress, how a sweep ended."""
 
 import io
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -14,6 +16,8 @@ from orchestrator.grid import load
 from orchestrator.identity import Address
 from orchestrator.matrix import Study
 from orchestrator.ready import ReadyQueue
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -149,3 +153,22 @@ def test_judges_that_share_a_network_with_losses_are_named(capsys: pytest.Captur
     assert "judge shares a network with losses: topiq_nr (architecture) with resnet50" in told
     assert "judge shares a network with losses: clipiqa+ (pretraining) with clip-vit" in told
     assert not any("musiq" in line for line in told)
+
+
+def test_a_process_whose_output_nobody_reads_any_more_does_its_work_to_the_end(tmp_path: Path) -> None:
+    code = "import sys; from orchestrator.show import console; out = console(); out.print('one')\n"
+    code += "sys.stdin.readline(); out.print('two'); out.print('three'); open(sys.argv[1], 'w').close()"
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path / "end")], cwd=ROOT, stdin=pipe, stdout=pipe, stderr=pipe
+    ) as process:
+        assert process.stdout
+        assert process.stdin
+        assert process.stderr
+        assert process.stdout.readline() == b"one\n"
+        process.stdout.close()
+        process.stdin.write(b"\n")
+        process.stdin.close()
+        assert process.wait(timeout=60) == 0
+        assert process.stderr.read() == b""
+    assert (tmp_path / "end").exists()

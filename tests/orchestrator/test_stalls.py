@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 
 from orchestrator import plan as plans
+from orchestrator.history import note_progress
 from orchestrator.lease import STALE_SECONDS
 from orchestrator.matrix import Study
 from orchestrator.plan import Node
 from orchestrator.stalls import IDLE_SECONDS, Stalls
-from orchestrator.store import Store, note_progress
+from orchestrator.store import Store
 
 MINE = "this sweep"
 

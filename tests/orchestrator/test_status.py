@@ -11,9 +11,10 @@ import pytest
 from rich.console import Console
 
 from orchestrator import naming, plan, status
+from orchestrator.history import note_attempt, note_progress
 from orchestrator.matrix import Study
 from orchestrator.plan import Node, Plan
-from orchestrator.store import Store, note_attempt, note_progress
+from orchestrator.store import Store
 
 MICRO = Path(__file__).parents[1] / "micro.yaml"
 
@@ -67,6 +68,17 @@ def test_states_follow_from_done_leases_failures_and_parents(micro: Study, nodes
         assert (found.states[node.key], warm_up.key in found.waits_for[node.key]) == (expected, True)
     assert found.work == pytest.approx(1 / len(nodes))
     assert found.left == pytest.approx(2.0 * (len(nodes) - 1))
+
+
+def test_a_failed_trial_that_a_sweep_has_just_handed_out_again_is_ready(
+    micro: Study, nodes: list[Node], store: Store
+) -> None:
+    node = of_kind(nodes, "pretext")
+    store.prepare(node.spec)
+    store.fail(node.kind, node.key, "ValueError: too large")
+    before = planned(micro, store)[0]
+    store.prepare(node.spec)
+    assert status.states(before, store).states[node.key] == "ready"
 
 
 def test_a_dead_holder_runs_nothing(micro: Study, nodes: list[Node], store: Store) -> None:

@@ -12,12 +12,14 @@ from typing import Any
 
 import pytest
 
-from orchestrator import integrity, lease
-from orchestrator import store as store_module
+from orchestrator import disk, integrity, lease
+from orchestrator.disk import write_atomic
+from orchestrator.fence import WORK
+from orchestrator.history import attempts, note_attempt, note_progress
 from orchestrator.identity import digest, key
 from orchestrator.matrix import Study
 from orchestrator.spec import KINDS, Trial, decode
-from orchestrator.store import Store, attempts, data_files, identity_record, note_attempt, note_progress, write_atomic
+from orchestrator.store import Store, data_files, identity_record
 
 ROOT = Path(__file__).parents[2]
 RESULTS = {"scores.parquet": b"scores", "weights/backbone.safetensors": b"weights", "images/a/0.png": b"image"}
@@ -108,7 +110,7 @@ def test_every_file_and_folder_of_a_finished_trial_reaches_the_disk_before_done(
 
     def sync(file: int) -> None:
         path = os.readlink(f"/proc/self/fd/{file}")
-        synced.append(re.sub(rf".*/{re.escape(store_module.WORK)}\w+/\w+/", "", path))
+        synced.append(re.sub(rf".*/{re.escape(WORK)}\w+/\w+/", "", path))
         fsync(file)
 
     def move(source: Path, target: Path) -> None:
@@ -123,12 +125,12 @@ def test_every_file_and_folder_of_a_finished_trial_reaches_the_disk_before_done(
     assert str(folder) == synced[end - 1] == synced[end + 1]
 
 
-@pytest.mark.parametrize("function", ["events", "fsync", "_write"])
+@pytest.mark.parametrize("function", ["events", "fsync", "write"])
 def test_death_between_any_two_writes_never_leaves_done_with_anything_missing(
     function: str, store: Store, trial: Trial, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`events`: every file that is opened to be written, every move, removal and folder that is made."""
-    holder: Any = {"events": Events, "_write": store_module}.get(function, os)
+    holder: Any = {"events": Events, "write": disk}.get(function, os)
     real, calls, last = getattr(holder, function), 0, 0
 
     def dies(*arguments: Any, **named: Any) -> Any:
@@ -154,7 +156,7 @@ def test_death_between_any_two_writes_never_leaves_done_with_anything_missing(
         run(fresh, trial)
         assert fresh.status(trial.KIND, key(trial)) == "done"
         assert is_whole(fresh, trial)
-    assert {"events": 20, "fsync": 9, "_write": 4}[function] <= last < 99, "the n-th call was outlived"
+    assert {"events": 20, "fsync": 9, "write": 4}[function] <= last < 99, "the n-th call was outlived"
 
 
 def test_a_holder_that_hangs_between_any_two_writes_spoils_nothing_when_it_goes_on(
@@ -194,6 +196,94 @@ def test_a_holder_that_hangs_between_any_two_writes_spoils_nothing_when_it_goes_
         assert [one["outcome"] for one in fresh.record(*address)["attempts"]] == ["done"]
         assert not list(fresh.folder(*address).rglob("*work*"))
     assert 20 <= lost < last < 99
+
+
+@pytest.mark.parametrize("verb", ["reopen", "remove"])
+def test_who_hangs_while_it_takes_a_finished_trial_away_spoils_nothing_that_another_made_meanwhile(
+    verb: str, store: Store, trial: Trial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address, calls, last, ran = (trial.KIND, key(trial)), 0, 0, False
+    monkeypatch.setattr(lease.Watch, "stale", lambda *_: True)
+
+    def taken_over(_event: str, _path: object) -> None:
+        nonlocal calls, ran
+        calls += 1
+        if calls == last:
+            other = Store(fresh.root)
+            other.prepare(trial)
+            with other.claim(*address):
+                if other.status(*address) is None:
+                    other.finish(results(other, trial), finished(trial))
+                    ran = True
+
+    lost = spared = 0
+    for last in range(1, 100):
+        fresh = Store(store.root / str(last))
+        run(fresh, trial)
+        calls, ran, gone = 0, False, True
+        with monkeypatch.context() as patch:
+            patch.setattr(Events, "events", taken_over)
+            try:
+                if verb == "remove":
+                    fresh.remove(*address)
+                else:
+                    fresh.reopen(*address, lambda: "damaged")
+            except (FileNotFoundError, BlockingIOError):
+                lost, gone = lost + 1, False
+        if calls < last:
+            break
+        spared += ran
+        if ran or not gone:
+            assert not integrity.faults(fresh, [address], deep=True), last
+            assert is_whole(fresh, trial)
+        else:
+            assert fresh.folder(*address).exists() == (verb == "reopen")
+            assert fresh.status(*address) is None
+    assert lost >= 4
+    assert spared >= 4
+    assert last < 99
+
+
+def test_a_folder_that_is_removed_goes_with_all_that_is_in_it(store: Store, trial: Trial) -> None:
+    folder = run(store, trial)
+    (folder / "work.dead").mkdir()
+    store.remove(trial.KIND, key(trial))
+    assert not folder.exists()
+    assert folder.parent.exists()
+
+
+def test_results_are_no_leftovers_whatever_their_names_end_with(store: Store, trial: Trial) -> None:
+    folder = store.prepare(trial)
+    for left in ("work.dead", ".work.dead"):
+        (folder / left).mkdir()
+    with store.claim(trial.KIND, key(trial)):
+        work = results(store, trial)
+        (work / "network.json").touch()
+        store.finish(work, finished(trial))
+    with store.claim(trial.KIND, key(trial)):
+        assert (folder / "network.json").exists()
+    assert not list(folder.glob("*work.d*"))
+
+
+def test_who_asks_for_what_this_process_holds_takes_nothing_from_it(store: Store, trial: Trial) -> None:
+    store.prepare(trial)
+    with store.claim(trial.KIND, key(trial)):
+        with pytest.raises(BlockingIOError), store.claim(trial.KIND, key(trial)):
+            pass
+        store.finish(results(store, trial), finished(trial))
+    assert is_whole(store, trial)
+
+
+def test_what_kills_have_left_beside_the_trials_goes_after_a_day(store: Store) -> None:
+    store.root.mkdir()
+    old, new = [store.root / f".{name}" for name in ("audit-x", "restore-x")], store.root / ".audit-y"
+    for folder in (*old, new):
+        folder.mkdir()
+        (folder / "scores.parquet").touch()
+    for folder in old:
+        os.utime(folder, (0, 0))
+    assert store.tidy([]) == 0
+    assert list(store.root.iterdir()) == [new]
 
 
 def test_write_atomic_leaves_the_old_text_when_it_dies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,9 +12,10 @@ from rich.console import Console
 from orchestrator import gc, trials
 from orchestrator.cost import Rehearsed
 from orchestrator.grid import GridError, override
+from orchestrator.history import LOG, note_attempt, note_progress
 from orchestrator.identity import Address
 from orchestrator.plan import Node
-from orchestrator.store import LOG, Store, identity_record, note_attempt, note_progress
+from orchestrator.store import Store, identity_record
 from orchestrator.sweep import Sweep
 
 MICRO = Path(__file__).parents[1] / "micro.yaml"
@@ -167,6 +168,7 @@ def test_retry_makes_failed_and_diverged_trials_ready_and_spares_finished_ones(s
         "no trial runs; next: make sweep GRID=grids/micro.yaml",
         f"{done.kind} {done.key}: {sweep.names[done.key]}: is done; --again runs it again all the same",
     ]
+    assert store.stops_requested() == {f"retry-{failed.key}", f"retry-{diverged.key}"}, "one may just be between trials"
     assert trials.retry(FILE, [done.key], True, out) == 0
     assert store.status(done.kind, done.key) is None
     last = store.attempts(done.kind, done.key)[-1]

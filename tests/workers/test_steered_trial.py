@@ -1,6 +1,7 @@
 """A trial that runs is heard of, is asked to stop by itself, and keeps what it printed."""
 
 import dataclasses
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -8,10 +9,12 @@ from typing import Any
 import pytest
 
 from orchestrator import runner
+from orchestrator.history import LOG
 from orchestrator.identity import key
 from orchestrator.spec import Pretext
-from orchestrator.store import LOG, Store, identity_record
+from orchestrator.store import Store, identity_record
 from workers import trial
+from workers.context import Interrupted
 from workers.training import Loop
 
 
@@ -61,6 +64,29 @@ def test_it_stops_when_its_own_key_is_asked_for_and_says_how_far_it_is(
     assert now
     assert {name: now[name] for name in heard[-1]} == heard[-1]
     assert list(store.folder("pretext", key(endless)).glob("checkpoint/*/*.pt")), "it goes on from here"
+
+
+@pytest.mark.parametrize("ends", ["with results", "with an error", "when it looks"])
+def test_a_trial_that_another_process_has_taken_over_has_not_failed(
+    ends: str, endless: Pretext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(tmp_path / "store")
+    folder = store.prepare(endless)
+
+    def taken_over(spec: Any, context: Any) -> Any:
+        (own,) = folder.glob("work.*")
+        shutil.rmtree(own)
+        if ends == "with an error":
+            (context.out / "weights").mkdir()
+        while ends == "when it looks":
+            if context.should_stop():
+                raise Interrupted("asked to")
+        return {"status": "done"}
+
+    monkeypatch.setattr(trial, "run", taken_over)
+    assert runner.run_trial(config(endless, store, tmp_path)) == "held"
+    assert [one["outcome"] for one in store.attempts("pretext", key(endless))] == ["started", "held"]
+    assert store.status("pretext", key(endless)) is None
 
 
 def test_what_it_prints_is_in_its_log_and_nowhere_else(

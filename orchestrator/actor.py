@@ -14,6 +14,7 @@ from orchestrator import cluster  # noqa: F401  # before ray
 import ray
 from ray import tune
 
+from orchestrator.disk import NO_ROOM
 from orchestrator.meters import TrialMeters
 from orchestrator.runner import run_trial
 from orchestrator.store import Unseen
@@ -21,6 +22,8 @@ from orchestrator.store import Unseen
 UNSEEN = "unseen"
 """Status of a trial on a node that does not see the store."""
 UNSEEN_SECONDS = 5.0
+UNWRITTEN = "unwritten"
+"""Status of a trial on a node that has a full disk."""
 
 
 class TrialActor(tune.Trainable):
@@ -57,6 +60,10 @@ class TrialActor(tune.Trainable):
             except Unseen as unseen:
                 time.sleep(UNSEEN_SECONDS)
                 return {"trial_status": UNSEEN, "note": str(unseen), "done": False}
+            except OSError as error:
+                if error.errno not in NO_ROOM:
+                    raise
+                return {"trial_status": UNWRITTEN, "done": True}  # to raise it would cost another process each time
             finally:
                 self.meters.rest(kind)
         return {"trial_status": status, "done": True}

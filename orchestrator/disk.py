@@ -1,11 +1,15 @@
 """Files as a trial's folder needs them: written whole or not at all, on the disk when it is said, and their digests."""
 
 import contextlib
+import errno
 import hashlib
 import os
 import shutil
 import uuid
 from pathlib import Path
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+"""Errors of a disk on which nothing can be written any more."""
 
 
 def token() -> str:

@@ -13,14 +13,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+from orchestrator.disk import NO_ROOM
+
 T = TypeVar("T")
 
 PAUSES = (0.5, 2.0)
 """Seconds before what failed is tried again; pyarrow's S3 client has tried for some seconds itself."""
 PART = 8 * 1024**2
 """Bytes that are in memory at a time."""
-OWN_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
-"""Faults of this node's disk: they are told as they are."""
 PATIENCE = "retry_limit_seconds=20"
 QUERIES = {"s3": "allow_delayed_open=true", "gs": PATIENCE, "gcs": PATIENCE}
 """What an address is opened with besides. S3: small objects are one request each instead of the three of a multipart
@@ -165,7 +165,7 @@ class Objects:
             try:
                 return action()
             except (OSError, ValueError) as error:
-                if isinstance(error, OSError) and error.errno in OWN_DISK:
+                if isinstance(error, OSError) and error.errno in NO_ROOM:  # on this node's own disk
                     raise
                 told, lasting = _told(self.address, error)
                 if lasting or pause is None:

@@ -1,16 +1,19 @@
 """What Tune is handed, and what a worker leaves behind between two trials. Whole sweeps are in tests/integration."""
 
+import errno
 import json
 import math
+import os
 import socket
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from ray.tune.search import Searcher
 
-from orchestrator import cluster, plan, schedule
+from orchestrator import actor, cluster, plan, schedule
 from orchestrator.actor import TrialActor
 from orchestrator.driving import Listener, Outcome, Stop
 from orchestrator.history import note_attempt
@@ -270,6 +273,43 @@ def test_a_trial_that_has_just_come_to_such_a_node_when_the_sweep_ends_has_not_f
     searcher.stop.requested = True
     searcher.on_trial_complete("blind", {"trial_status": "unseen", "note": "node a sees nothing"})
     assert searcher.queue.state[config["key"]] == "waiting"
+
+
+def test_a_full_disk_ends_the_sweep_unless_it_is_that_of_a_node(
+    searcher: ReadyTrials, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = searcher.suggest("one")
+    searcher.on_trial_complete("one", {"trial_status": "unwritten"})
+    assert searcher.queue.state[config["key"]] == "waiting", "the store has room: it is tried again"
+    assert searcher.outcome.fault is None
+    again = searcher.suggest("two")
+
+    def full() -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(searcher.store, "check_writable", full)
+    searcher.on_trial_complete("two", {"trial_status": "unwritten"})
+    assert searcher.queue.state[again["key"]] == "waiting", "it has not failed"
+    assert searcher.suggest("three") == Searcher.FINISHED
+    assert "No space" in str(searcher.outcome.fault)
+
+
+@pytest.mark.parametrize(("number", "status"), [(errno.ENOSPC, "unwritten"), (errno.EACCES, None)])
+def test_a_worker_outlives_a_full_disk(number: int, status: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> str:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(actor, "run_trial", full)
+    monkeypatch.setattr(actor.ray, "get_gpu_ids", list)
+    monkeypatch.setattr(actor.ray, "get_runtime_context", lambda: SimpleNamespace(get_node_id=lambda: "here"))
+    one = object.__new__(TrialActor)
+    one.config = {"kind": "pretext", "name": "a trial", "device": "cpu"}
+    one.meters = SimpleNamespace(hear=lambda *_: None, rest=lambda kind: None)
+    if status:
+        assert one.step() == {"trial_status": status, "done": True}
+    else:
+        with pytest.raises(PermissionError):
+            one.step()
 
 
 def test_an_address_at_which_no_ray_listens_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,16 +14,14 @@ from orchestrator import cluster  # noqa: F401  # before ray
 import ray
 from ray import tune
 
-from orchestrator.disk import NO_ROOM
 from orchestrator.meters import TrialMeters
+from orchestrator.remote import open_store
 from orchestrator.runner import run_trial
 from orchestrator.store import Unseen
 
 UNSEEN = "unseen"
 """Status of a trial on a node that does not see the store."""
 UNSEEN_SECONDS = 5.0
-UNWRITTEN = "unwritten"
-"""Status of a trial on a node that has a full disk."""
 
 
 class TrialActor(tune.Trainable):
@@ -36,7 +34,7 @@ class TrialActor(tune.Trainable):
 
     def setup(self, config: dict[str, Any]) -> None:
         """Remembers the folder that Tune made for the first trial."""
-        self.scratch = Path(self.logdir)
+        self.scratch, self.unseen = Path(self.logdir), ""
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """The process goes on with another trial. Of the last one Tune leaves two empty folders, which would take 8 KiB
@@ -44,12 +42,18 @@ class TrialActor(tune.Trainable):
         for folder in (self.scratch, self.scratch.parents[1] / "driver_artifacts" / self.scratch.name):
             with suppress(OSError):  # not there, or not empty
                 folder.rmdir()
-        self.scratch = Path(self.logdir)
+        self.scratch, self.unseen = Path(self.logdir), ""
         return True
 
     def step(self) -> dict[str, Any]:
         """The whole trial; Tune sees one result. On a node that does not see the store it sees one every few seconds:
-        the process keeps the place, where one trial after another would fail, until it sees the store or is ended."""
+        the process keeps the place, where one trial after another would fail, until it sees the store or is ended. Its
+        trial is another process's by then."""
+        if self.unseen:
+            time.sleep(UNSEEN_SECONDS)
+            store = open_store(self.config["store"], self.config["cache"])
+            there = store.folder(self.config["kind"], self.config["key"]).is_dir()
+            return {"trial_status": UNSEEN, "note": self.unseen, "done": there}
         device = "cuda" if ray.get_gpu_ids() and self.config["device"] == "auto" else "cpu"
         here = {"device": device, "node": ray.get_runtime_context().get_node_id()}
         kind = self.config["kind"]
@@ -58,12 +62,8 @@ class TrialActor(tune.Trainable):
             try:
                 status = run_trial({**self.config, **here}, partial(self.meters.hear, kind))
             except Unseen as unseen:
-                time.sleep(UNSEEN_SECONDS)
-                return {"trial_status": UNSEEN, "note": str(unseen), "done": False}
-            except OSError as error:
-                if error.errno not in NO_ROOM:
-                    raise
-                return {"trial_status": UNWRITTEN, "done": True}  # to raise it would cost another process each time
+                self.unseen = str(unseen)
+                return {"trial_status": UNSEEN, "note": self.unseen, "done": False}
             finally:
                 self.meters.rest(kind)
         return {"trial_status": status, "done": True}

@@ -15,17 +15,18 @@ from typing import Any
 
 from orchestrator.disk import sha256
 from orchestrator.identity import Address
-from orchestrator.store import Damaged, Store
+from orchestrator.store import Damaged, Store, Unseen
 
 READERS = 4
 """Threads. On a local disk one is faster (0.2 against 0.33 s for 1,385 trials); on shared storage all would wait."""
 
 
 def reopen(store: Store, found: dict[Address, str]) -> int:
-    """Makes trials unfinished; returns how many. Those that a live process works on are left to it."""
+    """Makes trials unfinished; returns how many. Those that a live process works on are left to it, and those whose
+    folder is gone are unfinished."""
     reopened = 0
     for address in found:
-        with contextlib.suppress(BlockingIOError):
+        with contextlib.suppress(BlockingIOError, Unseen):
             reopened += store.reopen(*address, partial(_still, store, address))
     return reopened
 

@@ -70,9 +70,8 @@ class Reader:
             raise
         except Exception as error:  # MLflow raises whatever its database, server or file system raises
             logging.getLogger(__name__).debug("reading failed", exc_info=True)
-            raise MirrorError(
-                f"{self.shown}: {what} ({type(error).__name__}: {' '.join(str(error).split())})"
-            ) from None
+            said = mirrored.public(self.place, " ".join(str(error).split()))
+            raise MirrorError(f"{self.shown}: {what} ({type(error).__name__}: {said})") from None
 
 
 def _check_existence(place: str) -> None:

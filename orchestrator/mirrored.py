@@ -25,10 +25,10 @@ TRIAL, EVALUATIONS, WEIGHTS, SWEEP = "trial", "evaluations", "weights", "sweep"
 `weights` is that of a trial's folder, too."""
 
 
-def public(place: str) -> str:
-    """The address of a mirror as it is shown: without a user's name and password."""
-    parts = urlsplit(place)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl() if "@" in parts.netloc else place
+def public(place: str, text: str = "") -> str:
+    """The address of a mirror as it is shown, or a text that may have it: without a user's name and password."""
+    user, at, _ = urlsplit(place).netloc.rpartition("@")
+    return (text or place).replace(user + at, "") if at else text or place
 
 
 def folder_of(kind: str, key: str) -> str:

@@ -73,6 +73,8 @@ def run(file: Path, out: Console, keep: bool = False) -> int:
     planned, names = _plan(study)
     out.print(f"[bold]{grid.name}[/]: {_told(study, planned)}")
     outcome = _run_trials(planned, store, small, names, out)
+    if outcome.fault:
+        raise outcome.fault
     show.outcome(out, planned, outcome.queue, outcome.tracebacks, names)
     if outcome.interrupted:
         return EXIT_INTERRUPTED

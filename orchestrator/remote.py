@@ -114,6 +114,10 @@ class Replica(Store):
                 with contextlib.suppress(OSError):
                     self.objects.delete(name)
 
+    def is_full(self, file: str) -> bool:
+        """An object store has room; a full disk is that of this node alone."""
+        return False
+
     def sees(self, probe: str) -> bool:
         """Whether the probe of another process is there."""
         return self.objects.read(probe) is not None

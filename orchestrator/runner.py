@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator import integrity
+from orchestrator.disk import NO_ROOM
 from orchestrator.history import Printed, note_attempt, note_progress
 from orchestrator.lease import STALE_SECONDS
 from orchestrator.manifests import SOURCES
@@ -28,6 +29,8 @@ PATIENCE_SECONDS = STALE_SECONDS + 15.0
 see whether that one hangs."""
 
 
+FULL = "no room"
+"""Status of a trial that found the store full."""
 LOST = "its lease is lost: it gave no sign of life for too long, and another process may work on it"
 
 Heard = Callable[[Mapping[str, Any]], None]
@@ -35,10 +38,20 @@ Heard = Callable[[Mapping[str, Any]], None]
 
 def run_trial(config: Mapping[str, Any], hear: Heard = lambda said: None) -> str:
     """Runs one prepared trial in this process: done, diverged, interrupted, held by another driver's worker (from the
-    beginning, or after this one lost its lease), or `without input`: the files of one are damaged, which is unfinished
-    now. Exceptions are noted in the trial's history and raised again, so that Tune retries. `hear` takes what is said
-    of its progress, as store.progress gives it."""
-    store, kind, key = open_store(config["store"], config["cache"]), config["kind"], config["key"]
+    beginning, or after this one lost its lease), `without input`: the files of one are damaged, which is unfinished
+    now, or `no room`: the store is full. Other exceptions are noted in the trial's history and raised again, so that
+    Tune retries. `hear` takes what is said of its progress, as store.progress gives it."""
+    store = open_store(config["store"], config["cache"])
+    try:
+        return _run(config, store, hear)
+    except OSError as error:
+        if _is_full(store, error):  # from the beginning
+            return FULL
+        raise
+
+
+def _run(config: Mapping[str, Any], store: Store, hear: Heard) -> str:
+    kind, key = config["kind"], config["key"]
     stopped, since = partial(store.stop_requested, config["stop"]), time.monotonic()
     cancelled = NowAndThen(partial(store.stop_requested, key))
     store.bring(SOURCES)
@@ -81,13 +94,20 @@ def run_trial(config: Mapping[str, Any], hear: Heard = lambda said: None) -> str
             outcome, note = ("held", LOST) if store.lost(kind, key) else ("interrupted", str(stop))
             note_attempt(folder, outcome=outcome, note=note, **started)
             return outcome
-        except Exception:
+        except Exception as error:
             if store.lost(kind, key):
                 note_attempt(folder, outcome="held", note=LOST, **started)
                 return "held"
+            if isinstance(error, OSError) and _is_full(store, error):  # asked while what filled it is there
+                return FULL
             note_attempt(folder, outcome="error", traceback=traceback.format_exc(), **started)
             raise
         return str(record["status"])
+
+
+def _is_full(store: Store, error: OSError) -> bool:
+    """Whether an error says that a disk is full, and it is that of the store."""
+    return error.errno in NO_ROOM and store.is_full(os.fsdecode(error.filename or ""))
 
 
 def _spec(folder: Path, digest: str) -> Any:

@@ -1,6 +1,8 @@
 """Which trial Ray Tune runs next: a searcher that hands out a trial as soon as its parents are done."""
 
+import errno
 import math
+import os
 import time
 from collections import Counter
 from collections.abc import Mapping
@@ -14,10 +16,11 @@ from orchestrator import cluster  # before ray
 
 from ray.tune.search import Searcher
 
-from orchestrator.actor import UNSEEN, UNWRITTEN
+from orchestrator.actor import UNSEEN
 from orchestrator.driving import Listener, Outcome, Stop
 from orchestrator.plan import Node
 from orchestrator.ready import ReadyQueue
+from orchestrator.runner import FULL
 from orchestrator.sections import Runtime
 from orchestrator.store import RETRY, Store, identity_record
 
@@ -113,10 +116,11 @@ class ReadyTrials(Searcher):
             self.queue.finish(node.key, "failed")
             self._cancelled(node)
             return
-        if status == UNSEEN or (status == UNWRITTEN and self._is_full()):  # of a sweep that is over
+        if status == FULL:
+            self.outcome.fault = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.store))
+        if status in (FULL, UNSEEN):  # of a sweep that is over
             self.queue.put_back(node.key)
             return
-        status = "failed" if status == UNWRITTEN else status
         if status == "held" or (status == "failed" and self._may_start_again(node, before)):
             self.queue.defer(node.key)
             return
@@ -124,14 +128,6 @@ class ReadyTrials(Searcher):
             self._note_failure(node, trial_id)
         self.queue.finish(node.key, status)
         self.listener.ended(node, status)
-
-    def _is_full(self) -> bool:
-        """Whether the store cannot be written any more, which ends the sweep."""
-        try:
-            self.store.check_writable()
-        except OSError as error:
-            self.outcome.fault = error
-        return self.outcome.fault is not None
 
     def _heed(self) -> None:
         """Does what people have asked of single trials (trials.py): to run again, or not to run."""

@@ -102,7 +102,7 @@ def watch(file: Path, seconds: float, out: Console) -> int:
             _tell(sweep, found := look(sweep.plan, sweep.store, sweep.costs.seconds), told)
             if live:
                 live.update(Text(text.getvalue().rstrip(), no_wrap=False, overflow="fold"), refresh=True)
-            if not (found.running or sweep.plan.to_do()):
+            if out.quiet or not (found.running or sweep.plan.to_do()):  # quiet: nobody reads it any more
                 return 0
             time.sleep(seconds)
             sweep.plan, sweep.names = sweep.replan()

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator import disk, history, lease
-from orchestrator.disk import remove, sha256, sync_folder, token, write_atomic
+from orchestrator.disk import NO_ROOM, remove, sha256, sync_folder, token, write_atomic
 from orchestrator.fence import HELD, OWN, WORK, clear, discard, empty, is_work, leftovers, place, put_away
 from orchestrator.history import note_attempt
 from orchestrator.identity import Address, digest, key, spec_json
@@ -115,6 +115,16 @@ class Store:
         """OSError when the store cannot be written to."""
         with self.probe():
             pass
+
+    def is_full(self, file: str) -> bool:
+        """Whether the disk on which there is no room, for `file` where that is known, is the store's: of all nodes."""
+        if file and Path(file).absolute().is_relative_to(self.root.absolute()):
+            return True
+        try:
+            self.check_writable()
+        except OSError as error:
+            return error.errno in NO_ROOM
+        return False
 
     @contextlib.contextmanager
     def probe(self) -> Iterator[str]:

@@ -213,7 +213,9 @@ def _run_trials(sweep: Sweep, mirror: Any, out: Console) -> int:
 
     stop = Stop(sweep.store, stop_name(os.getpid()))
     for name in sweep.store.stops_requested():
-        if name.removeprefix(RETRY) in sweep.plan.nodes or name == stop.name:  # of a killed driver of this number
+        node = sweep.plan.nodes.get(name.removeprefix(RETRY))
+        unheard = node and name.startswith(RETRY) and node.status in FINISHED  # asked since it was planned
+        if (node and not unheard) or name == stop.name:  # of a killed driver of this number
             sweep.store.forget_stop(name)
     with ExitStack() as while_running:
 

@@ -160,7 +160,8 @@ class Mirror:
             action()
         except Exception as error:  # MLflow raises whatever its database, server or file system raises
             logging.getLogger(__name__).debug("mirroring failed", exc_info=True)
-            self.faults.append(f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}")
+            said = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+            self.faults.append(mirrored.public(self.uri, said))
 
 
 class Writer:

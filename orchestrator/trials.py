@@ -311,9 +311,7 @@ def cancel(file: Path, texts: list[str], out: Console) -> int:
     blocked; `retry` or the next sweep runs them. 1 where one could not be cancelled."""
     trials, say, left = Trials(Sweep(file)), partial(out.print, markup=False), 0
     if not _running(trials):
-        say(
-            f"no trial of {file} runs just now, so there is nothing to cancel; `exclude` in a grid leaves cells out"
-        )
+        say(f"no trial of {file} runs just now, so there is nothing to cancel; `exclude` in a grid leaves cells out")
         return EXIT_NOT_DONE
     for kind, key in [trials.find(text) for text in texts]:
         told, found = f"{kind} {key}: {trials.name((kind, key))}", trials.store.status(kind, key)

@@ -4,13 +4,15 @@ Everything is loaded with strict=True: weights of another architecture are an er
 """
 
 import json
+import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from orchestrator import spec
@@ -26,12 +28,18 @@ from workers.training import derive_seed
 
 
 def export(path: Path, state: Mapping[str, torch.Tensor], **about: Any) -> None:
-    """Writes weights as safetensors; `about` (JSON) says what a child needs to build the model, e.g. its backbone."""
+    """Writes weights as safetensors; `about` (JSON) says what a child needs to build the model, e.g. its backbone.
+    OSError where the disk does not take them."""
     # One metadata entry: safetensors writes several in a random order, and equal weights must be equal bytes.
     metadata = {"about": json.dumps(about, sort_keys=True)}
     path.parent.mkdir(parents=True, exist_ok=True)
     tensors = {name: value.detach().cpu().contiguous().clone() for name, value in state.items()}
-    save_file(tensors, path, metadata=metadata)
+    try:
+        save_file(tensors, path, metadata=metadata)
+    except SafetensorError as error:  # of a full disk it only tells in words
+        if found := re.search(r"\(os error (\d+)\)", str(error)):
+            raise OSError(int(found[1]), os.strerror(int(found[1])), str(path)) from None
+        raise
 
 
 def read_weights(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:

@@ -16,7 +16,7 @@ from mlflow import MlflowClient
 from orchestrator import matrix, naming, plan, tracking
 from orchestrator.grid import load
 from orchestrator.manifests import Manifests
-from orchestrator.mirror_reader import Reader
+from orchestrator.mirror_reader import MirrorError, Reader
 from orchestrator.spec import TRAINING_KINDS
 from orchestrator.store import Store, identity_record
 from orchestrator.tracking import Mirror, Writer
@@ -306,21 +306,31 @@ def test_a_server_that_never_answers_is_given_up_soon(finished: Finished, monkey
 
 
 def test_a_servers_address_may_have_a_name_and_a_password_which_are_not_shown(
-    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tracking, "ANSWER_SECONDS", 0.2)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
 
     class Answer(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            self.send_error(401)
+            if self.path == "/health":
+                self.send_error(401)
 
         def log_message(self, *_: object) -> None:
             pass
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        tracking.client_of(f"http://me:secret@127.0.0.1:{server.server_port}")
+        place = f"http://me:secret@127.0.0.1:{server.server_port}"
+        tracking.client_of(place)
+        mirror = Mirror(place, "micro", Store(tmp_path), {}, {"sweep": "abc"})
+        mirror.close("FINISHED")
+        with pytest.raises(MirrorError) as unread:
+            Reader(place, "micro")
         server.shutdown()
+    assert mirror.faults
+    assert "127.0.0.1" in mirror.faults[0]
+    assert not any("secret" in said for said in (*mirror.faults, str(unread.value)))
     with silent_port() as port, pytest.raises(ConnectionError) as told:
         tracking.client_of(f"http://me:secret@127.0.0.1:{port}")
     assert str(told.value) == f"http://127.0.0.1:{port} does not answer within 0.2 s: timed out"

@@ -1,9 +1,7 @@
 """What Tune is handed, and what a worker leaves behind between two trials. Whole sweeps are in tests/integration."""
 
-import errno
 import json
 import math
-import os
 import socket
 import threading
 import time
@@ -275,41 +273,32 @@ def test_a_trial_that_has_just_come_to_such_a_node_when_the_sweep_ends_has_not_f
     assert searcher.queue.state[config["key"]] == "waiting"
 
 
-def test_a_full_disk_ends_the_sweep_unless_it_is_that_of_a_node(
-    searcher: ReadyTrials, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_store_ends_the_sweep_at_the_first_trial_that_meets_it(searcher: ReadyTrials) -> None:
     config = searcher.suggest("one")
-    searcher.on_trial_complete("one", {"trial_status": "unwritten"})
-    assert searcher.queue.state[config["key"]] == "waiting", "the store has room: it is tried again"
-    assert searcher.outcome.fault is None
-    again = searcher.suggest("two")
-
-    def full() -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(searcher.store, "check_writable", full)
-    searcher.on_trial_complete("two", {"trial_status": "unwritten"})
-    assert searcher.queue.state[again["key"]] == "waiting", "it has not failed"
-    assert searcher.suggest("three") == Searcher.FINISHED
-    assert "No space" in str(searcher.outcome.fault)
+    searcher.on_trial_complete("one", {"trial_status": "no room"})
+    assert searcher.queue.state[config["key"]] == "waiting", "it has not failed"
+    assert searcher.suggest("two") == Searcher.FINISHED
+    assert "No space left" in str(searcher.outcome.fault)
 
 
-@pytest.mark.parametrize(("number", "status"), [(errno.ENOSPC, "unwritten"), (errno.EACCES, None)])
-def test_a_worker_outlives_a_full_disk(number: int, status: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: object) -> str:
-        raise OSError(number, os.strerror(number))
-
-    monkeypatch.setattr(actor, "run_trial", full)
+def test_a_process_that_did_not_see_the_store_runs_nothing_when_it_sees_it_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(actor, "UNSEEN_SECONDS", 0.0)
     monkeypatch.setattr(actor.ray, "get_gpu_ids", list)
     monkeypatch.setattr(actor.ray, "get_runtime_context", lambda: SimpleNamespace(get_node_id=lambda: "here"))
     one = object.__new__(TrialActor)
-    one.config = {"kind": "pretext", "name": "a trial", "device": "cpu"}
+    one._logdir, one.unseen = str(tmp_path), ""
     one.meters = SimpleNamespace(hear=lambda *_: None, rest=lambda kind: None)
-    if status:
-        assert one.step() == {"trial_status": status, "done": True}
-    else:
-        with pytest.raises(PermissionError):
-            one.step()
+    place = {"store": str(tmp_path / "store"), "cache": "", "stop": "stop", "device": "cpu"}
+    one.config = {"kind": "pretext", "key": "0" * 16, "name": "a trial", **place}
+    for there in (False, False, True):
+        if there:
+            (tmp_path / "store/pretext" / one.config["key"]).mkdir(parents=True)
+        said = one.step()
+        assert (said["trial_status"], said["done"]) == ("unseen", there)
+        assert "does not see runtime.storage" in said["note"]
+    assert not list((tmp_path / "store").rglob("attempts.jsonl"))
 
 
 def test_an_address_at_which_no_ray_listens_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,8 @@ import json
 import os
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -128,3 +130,15 @@ def test_a_watch_draws_over_what_it_drew_also_where_lines_are_longer_than_the_te
     assert max(map(len, rows)) <= 40
     assert "unless one was begun: make sweep" in " ".join(rows), "all of it is there"
     assert text.count("\x1b[1A") == len(rest) * (len(rows) - 1) > 0, "as many rows up as there were"
+
+
+def test_a_watch_that_nobody_reads_any_more_ends() -> None:
+    command = [sys.executable, "-m", "orchestrator", "status", "grids/demo.yaml", "--watch", "--seconds", "0.1"]
+    root, pipe = Path(__file__).parents[2], subprocess.PIPE
+    with subprocess.Popen(command, cwd=root, stdout=pipe, stderr=pipe) as process:
+        assert process.stdout
+        assert process.stderr
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.wait(timeout=60) == 0
+        assert process.stderr.read() == b""

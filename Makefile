@@ -47,7 +47,7 @@ calibrate: $(STAMP) ## simulate thousands of studies: do the verdicts keep their
 	@$(BIN)/python -m orchestrator.aggregate.calibrate
 
 mlflow: $(STAMP) ## MLflow's pages on http://127.0.0.1:5000
-	$(BIN)/mlflow server --host 127.0.0.1 --port 5000 --workers 1 --backend-store-uri sqlite:///$(TRACKING)
+	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow server --host 127.0.0.1 --port 5000 --workers 1 --backend-store-uri sqlite:///$(TRACKING)
 
 BENCH ?=
 DEVICE ?= cpu

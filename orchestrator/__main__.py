@@ -130,9 +130,12 @@ def status(
     seconds: Annotated[float, typer.Option(min=0.1, help="between two looks of --watch")] = 5.0,
 ) -> None:
     """Says how far a sweep is, from any terminal that sees the store. Example: python -m orchestrator status"""
+    from orchestrator import interrupts
     from orchestrator import status as verb
 
     file, out = _swept(grid), _out()
+    if watch:
+        interrupts.at_once("no longer watched; a sweep goes on")
     raise typer.Exit(verb.watch(file, seconds, out) if watch else verb.run(file, as_json, out))
 
 

@@ -17,6 +17,7 @@ from typing import NoReturn, Protocol
 
 EXIT_INTERRUPTED = 130
 ENDING = (signal.SIGINT, signal.SIGTERM)
+STOPPED = "stopped; what is finished is kept"
 SHOW_CURSOR = b"\x1b[?25h"
 
 
@@ -29,10 +30,10 @@ class Stoppable(Protocol):
         """Asks it."""
 
 
-def at_once() -> None:
-    """From here on the first Ctrl-C or SIGTERM ends the process."""
+def at_once(words: str = STOPPED) -> None:
+    """From here on the first Ctrl-C or SIGTERM ends the process, which says these words."""
     for number in ENDING:
-        signal.signal(number, lambda number, frame: end())
+        signal.signal(number, lambda number, frame: end(words))
 
 
 @contextmanager
@@ -72,12 +73,12 @@ def draining(stop: Stoppable) -> Iterator[None]:
         reader.close()
 
 
-def end() -> NoReturn:
+def end(words: str = STOPPED) -> NoReturn:
     """Says that the process was stopped, and stops it."""
     with contextlib.suppress(Exception):  # the signal may have come while this was being written to
         sys.stdout.flush()
     with contextlib.suppress(OSError):  # nobody reads it any more
         if os.isatty(1):
             os.write(1, SHOW_CURSOR)  # which rich has hidden while it draws lines over
-        os.write(2, b"\nstopped; what is finished is kept\n")
+        os.write(2, f"\n{words}\n".encode())
     os._exit(EXIT_INTERRUPTED)

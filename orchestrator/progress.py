@@ -103,8 +103,9 @@ class Tally:
         self.looked = now
         return found
 
-    def line(self, running: Mapping[str, Running]) -> str:
-        """[ 1 min 40 s] 212 of 1,385 trials done (170 before), 2 running, 986 waiting; 31% of this sweep's work; ..."""
+    def line(self, running: Mapping[str, Running], ended: bool = False) -> str:
+        """[ 1 min 40 s] 212 of 1,385 trials done (170 before), 2 running, 986 waiting; 31% of this sweep's work; ...
+        Of one that has ended, without a forecast."""
         state, counts = dict(self.queue.state), self.queue.counts()
         done = counts["done"] + counts["diverged"]
         words = [f"{done:,} of {len(state):,} trials done" + (f" ({self.cached:,} before)" if self.cached else "")]
@@ -113,7 +114,7 @@ class Tally:
         told = ("running", "ready", "waiting", "failed", "blocked", "diverged")
         words += [f"{counts[word]:,} {word}" for word in told if counts[word]]
         parts = [", ".join(words), f"{self.share(state, running):.0%} of this sweep's work", *self._gpus(running)]
-        if left := self.left(state, running):
+        if not ended and (left := self.left(state, running)):
             at = time.strftime("%a %H:%M" if left > 43_200 else "%H:%M", time.localtime(time.time() + left))
             parts.append(f"about {duration(left)} left, done at {at}")
         return f"[{duration(self.clock() - self.started):>11}] " + "; ".join(parts)
@@ -172,7 +173,7 @@ class Progress:
         self.thread.join()
         if self.live:
             self.live.stop()
-        self.out.print(self.tally.line({}), markup=False)
+        self.out.print(self.tally.line({}, ended=True), markup=False)
 
     def _show(self) -> None:
         while not self.ended.wait(self.seconds):

@@ -120,6 +120,8 @@ def tell(name: str, planned: Plan, names: Mapping[str, str], found: State, basis
     counts = Counter(found.states.values())
     words = ", ".join(f"{counts[state]:,} {state}" for state in STATES if counts[state])
     left = f"; about {show.duration(found.left)} of work left ({basis})" if found.left else ""
+    if left and (side_by_side := len(found.running)) > 1:
+        left += f", with {side_by_side} at a time at least {show.duration(found.left / side_by_side)}"
     out.print(
         f"{name}: {len(planned.nodes):,} trials: {words}; {found.work:.0%} of all work behind{left}", markup=False
     )

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from orchestrator import checks, cost, integrity, matrix, naming, plan, preflight, show
+from orchestrator.composing import RAN
 from orchestrator.disk import write_atomic
 from orchestrator.driving import Addresses, Listener, Stop, forget_dead, stop_name
 from orchestrator.forecast import Forecast, forecast, memory_faults, shares
@@ -132,6 +133,9 @@ def run(file: Path, out: Console) -> int:
     be written, and OSError when the disk fills up later."""
     sweep = looked_over(file, out)
     sweep.results.mkdir(parents=True, exist_ok=True)
+    altered = sweep.results / RAN
+    if os.path.realpath(file) != os.path.realpath(altered):
+        altered.unlink(missing_ok=True)  # of a sweep before, which is not what runs now
     write_atomic(LAST_SWEEP, f"{file}\n")
     sweep.store.tidy((node.kind, node.key) for node in sweep.plan.nodes.values() if node.status in FINISHED)
     forget_dead(sweep.store)

@@ -195,8 +195,8 @@ def logs(file: Path, text: str, tail: int, out: Console) -> int:
         say(f"  {at} {attempt['outcome']}{where}{note}")
     if not attempts:
         say("  no attempt yet")
-    if said := trials.store.progress(kind, key):
-        say(f"  now: {', '.join(filter(None, Running.of(kind, '', said).cells()[2:]))}")
+    if now := ", ".join(filter(None, Running.of(kind, "", trials.store.progress(kind, key) or {}).cells()[2:])):
+        say(f"  now: {now}")
     folder = trials.store.folder(kind, key)
     _tell_curves(folder / "curves.parquet", say)
     for title, content in (("printed by the trial", _read(folder / LOG)), ("failed", _last_failure(attempts))):

@@ -31,11 +31,13 @@ def test_runs_everything_and_says_where(undisturbed: Folder) -> None:
 
 
 def test_second_sweep_runs_nothing_and_starts_no_ray(undisturbed: Folder) -> None:
-    before = undisturbed.results()
+    before, altered = undisturbed.results(), undisturbed.path / "results/micro/grid.yaml"
+    altered.write_text("# of a sweep before, which -o had made\n")
     code, output = undisturbed.run()
     assert code == 0
     assert "nothing to do" in output
     assert "Ray dashboard" not in output
+    assert not altered.exists(), "it is not what ran"
     assert undisturbed.results() == before
 
 

@@ -75,8 +75,8 @@ ORCHESTRATOR = {
     "preflight": "fetching manifests scanning sections spec store",
     "interrupts": "",
     "last_resort": "grid interrupts",
-    "sweep": "aggregate checks cost disk driving forecast grid identity integrity interrupts manifests matrix "
-    "mirrored naming plan preflight progress ready remote schedule sections show spec store tracking work",
+    "sweep": "aggregate checks composing cost disk driving forecast grid identity integrity interrupts manifests "
+    "matrix mirrored naming plan preflight progress ready remote schedule sections show spec store tracking work",
     "status": "lease plan progress show spec store sweep",
     "trials": "grid history identity integrity lease plan progress show spec status store sweep",
     "gc": "composing grid identity spec store sweep",
@@ -85,8 +85,8 @@ ORCHESTRATOR = {
     "shrink": "sections spec",
     "rehearse": "aggregate cost cost_table disk driving fetching grid identity interrupts manifests matrix naming plan "
     "preflight progress ready schedule sections show shrink spec store sweep work",
-    "__main__": "completion fsck gc grid last_resort mirror plan plan_diff prefetch rehearse restore schema show "
-    "status sweep trials",
+    "__main__": "completion fsck gc grid interrupts last_resort mirror plan plan_diff prefetch rehearse restore schema "
+    "show status sweep trials",
 }
 # module -> what it imports inside functions alone: planning must not load it
 LAZY = {
@@ -95,8 +95,8 @@ LAZY = {
     "rehearse": "orchestrator.aggregate",
     "completion": "orchestrator.grid orchestrator.spec",
     "last_resort": "orchestrator.grid",
-    "__main__": "orchestrator.fsck orchestrator.gc orchestrator.grid orchestrator.mirror orchestrator.plan "
-    "orchestrator.plan_diff orchestrator.prefetch orchestrator.rehearse orchestrator.restore orchestrator.schema "
+    "__main__": "orchestrator.fsck orchestrator.gc orchestrator.grid orchestrator.interrupts orchestrator.mirror "
+    "orchestrator.plan orchestrator.plan_diff orchestrator.prefetch orchestrator.rehearse orchestrator.restore orchestrator.schema "
     "orchestrator.show orchestrator.status orchestrator.sweep orchestrator.trials",
 }
 HEAVY = {

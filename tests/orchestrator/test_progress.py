@@ -64,6 +64,7 @@ def test_it_counts_what_is_done_runs_is_ready_and_waits(tally: Tally) -> None:
     assert f"] 1 of {total} trials done, " in line
     assert ", 1 failed" + (f", {len(blocked)} blocked" if blocked else "") in line
     assert f"; {1 / total:.0%} of this sweep's work" in line
+    assert tally.line({}, ended=True).endswith("of this sweep's work"), "no forecast of what is over"
 
 
 def test_trials_of_sweeps_before_count_as_done_and_as_no_work(micro: Study, tmp_path: Path) -> None:

@@ -110,6 +110,19 @@ def test_it_is_told_in_lines_and_as_json(micro: Study, nodes: list[Node], store:
     assert len(told["waiting"]) == told["counts"]["waiting"]
 
 
+def test_what_is_left_is_told_for_as_many_as_run_side_by_side(micro: Study, nodes: list[Node], store: Store) -> None:
+    one, other = [node for node in nodes if not node.parents][:2]
+    for node in (one, other):
+        store.prepare(node.spec)
+    with store.claim(one.kind, one.key), store.claim(other.kind, other.key):
+        of, names = planned(micro, store)
+        found = status.look(of, store, lambda _: 60.0)
+    out = Console(file=io.StringIO(), width=200, soft_wrap=True, highlight=False)
+    status.tell("micro", of, names, found, "one core", out)
+    first = out.file.getvalue().splitlines()[0]  # type: ignore[attr-defined]
+    assert first.endswith("; about 48 min 00 s of work left (one core), with 2 at a time at least 24 min 00 s")
+
+
 def test_a_watch_draws_over_what_it_drew_also_where_lines_are_longer_than_the_terminal(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -96,8 +96,8 @@ LAZY = {
     "completion": "orchestrator.grid orchestrator.spec",
     "last_resort": "orchestrator.grid",
     "__main__": "orchestrator.fsck orchestrator.gc orchestrator.grid orchestrator.interrupts orchestrator.mirror "
-    "orchestrator.plan orchestrator.plan_diff orchestrator.prefetch orchestrator.rehearse orchestrator.restore orchestrator.schema "
-    "orchestrator.show orchestrator.status orchestrator.sweep orchestrator.trials",
+    "orchestrator.plan orchestrator.plan_diff orchestrator.prefetch orchestrator.rehearse orchestrator.restore "
+    "orchestrator.schema orchestrator.show orchestrator.status orchestrator.sweep orchestrator.trials",
 }
 HEAVY = {
     "ray": {f"orchestrator.{name}" for name in ("cluster", "actor", "searcher", "schedule", "meters")},

@@ -1,10 +1,12 @@
 """Runs trials one after another in one worker of Ray, which a TrialActor keeps as Tune reuses it, and prints what the
-worker holds after each: resident bytes, open files, threads, child processes and shared-memory segments. Arguments: a
-store, the folder for a cache, how many; standard input: the identities of finished trials, whose results are made again
-in turn."""
+worker holds after each: resident bytes, sockets, threads, open files, child processes and shared-memory segments.
+Arguments: a store, the folder for a cache, how many; standard input: the identities of finished trials, whose results
+are made again in turn."""
 
 import json
+import os
 import sys
+from contextlib import suppress
 from itertools import cycle, islice
 
 import psutil
@@ -23,9 +25,13 @@ class Watched(TrialActor):
     """An actor that says what its process holds."""
 
     def held(self) -> tuple[int, ...]:
-        me = psutil.Process()
+        me, files, sockets = psutil.Process(), 0, 0
+        for handle in os.scandir("/proc/self/fd"):
+            with suppress(FileNotFoundError):  # that of this look itself
+                is_socket = os.readlink(handle.path).startswith("socket:")
+                files, sockets = files + (not is_socket), sockets + is_socket
         shared = sum("/dev/shm/" in mapped.path for mapped in me.memory_maps(grouped=False))
-        return me.memory_info().rss, me.num_fds(), me.num_threads(), len(me.children(True)), shared
+        return me.memory_info().rss, sockets, me.num_threads(), files, len(me.children(True)), shared
 
 
 def main(root: str, cache: str, count: int) -> None:

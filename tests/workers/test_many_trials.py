@@ -33,6 +33,7 @@ def test_200_trials_leak_nothing(micro: Any, tmp_path: Path) -> None:
     held = json.loads(done.stdout)
     before, after = held[SETTLED - 1], held[-1]
     assert after[0] - before[0] <= MOST_GROWTH, [resident >> 20 for resident, *_ in held[::10]]
-    (_, files, threads, *others), (_, files_then, threads_then, *others_then) = after, before
-    assert (files, others) == (files_then, others_then), "open files; child processes, shared-memory segments"
+    (_, sockets, threads, *others), (_, sockets_then, threads_then, *others_then) = after, before
+    assert others == others_then, "open files, child processes, shared-memory segments"
+    assert sockets <= sockets_then + 1, "Ray opens one to its own server after some twenty seconds"
     assert threads <= threads_then + (os.cpu_count() or 1), "pyarrow starts its pool's threads when it needs them"

@@ -43,8 +43,7 @@ def report(device: str) -> str:
             "",
             f"On disk beyond the trial's folder: {_each(whole, 'state')} a trial of Tune's state (target: 2 KiB), "
             f"{_each(whole, 'mlflow')} of MLflow's mirror, whole blocks counted. Driver's peak memory "
-            f"{whole['peak'] / 2**20:.0f} MiB. Plain Tune's seconds are those of its first {counts[1]} trials: they "
-            "grow with their number.",
+            f"{whole['peak'] / 2**20:.0f} MiB. Plain Tune's seconds are those of its first {counts[1]} trials.",
         ]
     )
 

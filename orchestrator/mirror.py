@@ -21,9 +21,7 @@ def run(file: Path, tracking: str | None, out: Console) -> int:
     mirror.close("FINISHED" if whole else "FAILED")
     mirror.publish(sweep.results)
     if mirror.faults:
-        out.print(
-            f"[yellow]not all was written[/] to {public(place)} ({mirror.faults[0]}); next: the same command again"
-        )
+        out.print(f"[yellow]not all was written[/] to {shown} ({mirror.faults[0]}); next: the same command again")
         return EXIT_INCOMPLETE
     finished = sum(node.status in FINISHED for node in sweep.plan.nodes.values())
     out.print(f"{shown}: {finished:,} of {len(sweep.plan.nodes):,} trials of {sweep.grid.name}", markup=False)
